@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// mac_table.h - learns which port owns a MAC on a VLAN; bounded, aged, no clock of its own.
+//
+// Open addressing with linear probing at half load, so a lookup ends after a few slots. The hash is
+// keyed per table: a guest can't choose addresses that collide. Ageing is lazy: a stale entry is
+// treated as absent and its slot is taken back by whoever learns next. All memory is allocated at
+// construction. A port holds at most `per_port` entries; at its cap it learns nothing new until its
+// own entries age, so a flood of addresses costs other ports nothing.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <vector>
+
+#include "base/time.h"
+#include "switch/frame.h"
+
+namespace rp::sw {
+
+struct MacTableOptions {
+  std::uint32_t entries = 4096;               ///< most addresses in all, 1 to 1,048,576
+  std::uint32_t per_port = 0;                 ///< most per port; 0: three quarters of `entries`
+  Instant ageing = std::chrono::seconds(300); ///< IEEE 802.1Q-2018, table 8-6: default 300 s
+};
+
+class MacTable {
+ public:
+  explicit MacTable(const MacTableOptions& options);
+
+  enum class Learned : std::uint8_t { known, added, moved, refused };
+
+  /// Notes that `mac` on `vlan` was seen as a source at `port`. Group addresses and zero: refused.
+  Learned learn(const Mac& mac, std::uint16_t vlan, PortId port, Instant now) noexcept;
+
+  /// The port that owns the address, or kNoPort.
+  PortId find(const Mac& mac, std::uint16_t vlan, Instant now) const noexcept;
+
+  /// Forgets all addresses of a port.
+  void forget(PortId port) noexcept;
+
+  /// Entries held, stale ones that nobody has reclaimed yet included.
+  std::size_t size() const noexcept { return used_; }
+  void set_ageing(Instant ageing) noexcept { ageing_ = seconds(ageing); }
+
+  struct Entry {
+    Mac mac;
+    std::uint16_t vlan;
+    PortId port;
+    std::uint32_t age_s;
+  };
+  /// Every entry that is not stale, in no order.
+  void each(Instant now, const std::function<void(const Entry&)>& fn) const;
+
+ private:
+  struct Slot {
+    std::uint64_t key = 0;  ///< VLAN in the high 16 bits, MAC below; 0 is free
+    PortId port = 0;
+    std::uint32_t seen_s = 0;
+  };
+  static std::uint32_t seconds(Instant t) noexcept {
+    return static_cast<std::uint32_t>(t / std::chrono::seconds(1));
+  }
+  static std::uint64_t key_of(const Mac& mac, std::uint16_t vlan) noexcept {
+    return (std::uint64_t{vlan} << 48) | mac.value();
+  }
+  bool stale(const Slot& s, std::uint32_t now_s) const noexcept {
+    return now_s - s.seen_s > ageing_;
+  }
+  std::size_t home(std::uint64_t key) const noexcept;
+  void erase(std::size_t hole) noexcept;
+  void reclaim(std::uint32_t now_s) noexcept;
+  std::uint32_t& held_by(PortId port) noexcept;
+
+  std::vector<Slot> slots_;  ///< a power of two, at least twice max_
+  std::vector<std::uint32_t> held_;
+  std::size_t mask_, max_, used_ = 0, hand_ = 0;
+  std::uint32_t per_port_, ageing_;
+  std::uint64_t secret_[2];
+};
+
+}  // namespace rp::sw

@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// port.h - where frames enter and leave a switch: a door or an uplink, the switch can't tell.
+//
+// Every member is called on the switch's thread alone. Nothing here throws, blocks or allocates
+// once the port is made. A port that is asked for nothing costs nothing: between arm() and
+// disarm() it may do work only when its descriptor is readable.
+#pragma once
+
+#include <cstddef>
+#include <span>
+
+#include "base/counter.h"
+#include "base/time.h"
+#include "switch/frame.h"
+
+namespace rp::sw {
+
+class Port {
+ public:
+  virtual ~Port() = default;
+
+  /// Readable (level or edge) after arm() as soon as receive() would lend frames or work is due.
+  /// -1: never. The port owns it.
+  virtual int poll_fd() const noexcept = 0;
+
+  /// What send() takes unfinished.
+  virtual Offloads offloads() const noexcept { return {}; }
+  virtual bool link_up() const noexcept { return true; }
+
+  /// Frames towards the switch: fills `burst` (empty on entry). They stay borrowed until release().
+  virtual void receive(Burst& burst, Instant now) noexcept = 0;
+  /// The burst has been delivered; its bytes may be reused.
+  virtual void release() noexcept = 0;
+
+  /// Frames away from the switch, in order. Once one finds no room the rest are refused too; returns
+  /// how many were. It never waits. The bytes are borrowed for the call.
+  virtual std::size_t send(std::span<const Frame* const> frames, Instant now) noexcept = 0;
+  /// Ends a turn in which send() was called: tells the peer, once. True: receive() has work now.
+  virtual bool flush(Instant now) noexcept = 0;
+
+  /// Asks for poll_fd() to become readable on work. False: work is there already, don't sleep.
+  virtual bool arm(Instant now) noexcept = 0;
+  /// Back to being polled.
+  virtual void disarm() noexcept {}
+
+  /// Port `id` of the same switch is gone; forget what was kept of it.
+  virtual void forget(PortId /*id*/) noexcept {}
+
+  /// The port's own counters, beside those that the switch keeps for it.
+  virtual void report(const CounterSink& /*sink*/) const {}
+};
+
+}  // namespace rp::sw

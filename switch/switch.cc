@@ -1,0 +1,208 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// switch.cc - the two passes: classify decides, deliver hands over.
+#include "switch/switch.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+
+namespace rp::sw {
+namespace {
+
+constexpr std::size_t kMaxPorts = 0xffff;
+constexpr std::string_view kDropNames[] = {
+    "runt",      "oversize", "bad-source", "bad-offload",  "reserved-address",
+    "same-port", "nowhere",  "queue-full", "segmentation",
+};
+static_assert(std::size(kDropNames) == static_cast<std::size_t>(Drop::count));
+
+/// The VLAN a frame is learned and looked up under: its outer C-tag's VID, else 0.
+std::uint16_t vlan_of(const Frame& f, const EthHeader& eth) noexcept {
+  if (eth.type.get() != kEtherVlan) return 0;
+  const auto tag = read_at<VlanTag>(f.head_bytes(), sizeof(EthHeader));
+  return tag ? tag->tci.get() & 0x0fff : 0;
+}
+
+}  // namespace
+
+std::string_view drop_name(Drop d) noexcept { return kDropNames[static_cast<std::size_t>(d)]; }
+
+Switch::Switch(const MacTableOptions& options)
+    : macs_(options), burst_(std::make_unique<Burst>()) {}
+
+Switch::~Switch() = default;
+
+PortId Switch::add(std::unique_ptr<Port> port, std::string name) {
+  auto slot = std::find_if(slots_.begin(), slots_.end(), [](const Slot& s) { return !s.port; });
+  if (slot == slots_.end()) {
+    if (slots_.size() >= kMaxPorts) throw Error(Errc::resources, "a switch has at most 65535 ports");
+    targets_.resize(slots_.size() + 1);
+    touched_.resize(slots_.size() + 1);
+    slots_.emplace_back();
+    slot = slots_.end() - 1;
+    slot->id = static_cast<PortId>(slots_.size() - 1);
+  } else {
+    slot->id += 0x10000;
+    if (slot->id >> 16 == 0xffff) slot->id = static_cast<PortId>(port_slot(slot->id));
+  }
+  live_.push_back(slot->id);
+  slot->name = std::move(name);
+  slot->can = port->offloads();
+  slot->counters = {};
+  slot->port = std::move(port);
+  return slot->id;
+}
+
+std::unique_ptr<Port> Switch::remove(PortId id) {
+  Slot* slot = find(id);
+  if (!slot) return nullptr;
+  auto port = std::move(slot->port);
+  live_.erase(std::find(live_.begin(), live_.end(), id));
+  macs_.forget(id);
+  for (PortId other : live_) slots_[port_slot(other)].port->forget(id);
+  return port;
+}
+
+Switch::Slot* Switch::find(PortId id) noexcept {
+  const std::size_t i = port_slot(id);
+  return i < slots_.size() && slots_[i].id == id && slots_[i].port ? &slots_[i] : nullptr;
+}
+
+Port* Switch::port(PortId id) noexcept {
+  Slot* slot = find(id);
+  return slot ? slot->port.get() : nullptr;
+}
+
+std::size_t Switch::turn(PortId id, Instant now) noexcept {
+  Slot* from = find(id);
+  if (!from) return 0;
+  burst_->clear();
+  from->port->receive(*burst_, now);
+  if (burst_->empty()) {
+    from->port->release();
+    return 0;
+  }
+  for (Frame& f : burst_->frames()) {
+    f.ingress = id;
+    ++from->counters.frames_in;
+    from->counters.bytes_in += f.len;
+    const PortId to = classify(f, *from, now);
+    if (to == kNoPort) continue;
+    if (to == kFlood) {
+      ++from->counters.flooded;
+      if (!flood(*from, f)) drop(*from, Drop::nowhere);
+    } else if (Slot* slot = find(to); slot && slot->port->link_up()) {
+      enqueue(*slot, f);
+    } else {
+      drop(*from, Drop::nowhere);
+    }
+  }
+  for (std::size_t i = 0; i < targets_n_; ++i) deliver(slots_[port_slot(targets_[i])], now);
+  targets_n_ = 0;
+  from->port->release();
+  return burst_->size();
+}
+
+PortId Switch::drop(Slot& slot, Drop why) noexcept {
+  ++slot.counters[why];
+  return kNoPort;
+}
+
+PortId Switch::classify(Frame& f, Slot& from, Instant now) noexcept {
+  if (f.len < kMinFrame) return drop(from, Drop::runt);
+  if (f.len > kMaxFrame) return drop(from, Drop::oversize);
+  if (!check_offload(f)) return drop(from, Drop::bad_offload);
+  return learn_and_find(f, from, now);
+}
+
+PortId Switch::learn_and_find(const Frame& f, Slot& from, Instant now) noexcept {
+  const EthHeader eth = *read_at<EthHeader>(f.head_bytes(), 0);
+  if (eth.src.is_group() || eth.src.is_zero()) return drop(from, Drop::bad_source);
+  if (is_link_constrained(eth.dst)) return drop(from, Drop::reserved_address);
+  const std::uint16_t vlan = vlan_of(f, eth);
+  switch (macs_.learn(eth.src, vlan, from.id, now)) {
+    case MacTable::Learned::moved:
+      ++from.counters.mac_moves;
+      break;
+    case MacTable::Learned::refused:
+      ++from.counters.mac_refused;
+      break;
+    default:
+      break;
+  }
+  if (eth.dst.is_group()) return kFlood;
+  const PortId to = macs_.find(eth.dst, vlan, now);
+  if (to == kNoPort) return kFlood;
+  return to == from.id ? drop(from, Drop::same_port) : to;
+}
+
+void Switch::enqueue(Slot& to, const Frame& f) noexcept {
+  if (to.out_n == 0) targets_[targets_n_++] = to.id;
+  to.out[to.out_n++] = &f;
+}
+
+bool Switch::flood(const Slot& from, const Frame& f) noexcept {
+  bool any = false;
+  for (PortId id : live_) {
+    Slot& slot = slots_[port_slot(id)];
+    if (&slot == &from || !slot.port->link_up()) continue;
+    enqueue(slot, f);
+    any = true;
+  }
+  return any;
+}
+
+void Switch::deliver(Slot& to, Instant now) noexcept {
+  if (!to.touched) {
+    to.touched = true;
+    touched_[touched_n_++] = to.id;
+  }
+  const auto frames = std::span<const Frame* const>(to.out.data(), to.out_n);
+  const bool all_pass = std::all_of(frames.begin(), frames.end(), [&](const Frame* f) {
+    return Segmenter::passes(f->offload, to.can);
+  });
+  if (all_pass)
+    hand_over(to, frames, now);
+  else
+    deliver_unfinished(to, now);
+  to.out_n = 0;
+}
+
+void Switch::deliver_unfinished(Slot& to, Instant now) noexcept {
+  for (std::uint32_t i = 0; i < to.out_n; ++i) {
+    const std::size_t made = segmenter_.finish(*to.out[i], to.can, [&](const Frame& f) {
+      const Frame* one = &f;
+      hand_over(to, {&one, 1}, now);
+    });
+    if (made == 0) drop(to, Drop::segmentation);
+  }
+}
+
+void Switch::hand_over(Slot& to, std::span<const Frame* const> frames, Instant now) noexcept {
+  const std::size_t refused = to.port->send(frames, now);
+  const auto taken = frames.first(frames.size() - refused);
+  to.counters.frames_out += taken.size();
+  for (const Frame* f : taken) to.counters.bytes_out += f->len;
+  to.counters[Drop::queue_full] += refused;
+}
+
+void Switch::report(const ReportSink& sink) const {
+  for (PortId id : live_) {
+    const Slot& s = slots_[port_slot(id)];
+    const auto out = [&](std::string_view name, std::uint64_t value) {
+      sink(id, s.name, name, value);
+    };
+    out("in.frames", s.counters.frames_in);
+    out("in.bytes", s.counters.bytes_in);
+    out("in.flooded", s.counters.flooded);
+    out("out.frames", s.counters.frames_out);
+    out("out.bytes", s.counters.bytes_out);
+    out("mac.moves", s.counters.mac_moves);
+    out("mac.refused", s.counters.mac_refused);
+    for (std::size_t i = 0; i < s.counters.drops.size(); ++i)
+      out("drop." + std::string(kDropNames[i]), s.counters.drops[i]);
+    s.port->report(out);
+  }
+}
+
+}  // namespace rp::sw

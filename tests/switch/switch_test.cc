@@ -1,0 +1,257 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// switch_test.cc - learning, flooding, dropping with reasons, and the sum of all counters.
+#include "switch/switch.h"
+
+#include <gtest/gtest.h>
+
+#include <map>
+#include <random>
+#include <string>
+
+#include "tests/switch/fake_port.h"
+
+namespace rp::sw {
+namespace {
+
+using test::Bytes;
+using test::ethernet;
+using test::FakePort;
+
+constexpr std::uint64_t kA = 0x020000000001, kB = 0x020000000002, kC = 0x020000000003;
+constexpr std::uint64_t kAll = 0xffffffffffff;
+
+class SwitchTest : public ::testing::Test {
+ protected:
+  FakePort& add(Offloads can = {}) {
+    auto port = std::make_unique<FakePort>();
+    port->can = can;
+    FakePort& p = *port;
+    ids.push_back(sw.add(std::move(port), "p" + std::to_string(ids.size())));
+    ports.push_back(&p);
+    return p;
+  }
+  void send(std::size_t port, Bytes frame, Offload offload = {}) {
+    ports[port]->inbound.emplace_back(std::move(frame), offload);
+    run();
+  }
+  void run() {
+    for (PortId id : ids) {
+      while (sw.turn(id, now) > 0) {
+      }
+    }
+    sw.flush(now, [](PortId) {});
+  }
+  std::uint64_t counter(std::size_t port, std::string_view name) {
+    std::uint64_t found = ~std::uint64_t{0};
+    sw.report([&](PortId id, const std::string&, std::string_view n, std::uint64_t v) {
+      if (id == ids[port] && n == name) found = v;
+    });
+    return found;
+  }
+
+  Switch sw;
+  std::vector<FakePort*> ports;
+  std::vector<PortId> ids;
+  Instant now = 1s;
+};
+
+TEST_F(SwitchTest, FloodsTheUnknownAndForwardsTheLearned) {
+  add(), add(), add();
+  send(0, ethernet(kB, kA));
+  EXPECT_EQ(ports[1]->sent.size(), 1u);
+  EXPECT_EQ(ports[2]->sent.size(), 1u);
+  EXPECT_EQ(ports[0]->sent.size(), 0u) << "never back to where it came from";
+  send(1, ethernet(kA, kB));
+  EXPECT_EQ(ports[0]->sent.size(), 1u);
+  EXPECT_EQ(ports[2]->sent.size(), 1u) << "a learned address is not flooded";
+}
+
+TEST_F(SwitchTest, CarriesFramesByteForByte) {
+  add(), add();
+  for (std::size_t size : {14u, 15u, 60u, 127u, 128u, 129u, 1514u, 9018u, 65557u}) {
+    const Bytes frame = ethernet(kAll, kA, size);
+    send(0, frame);
+    EXPECT_EQ(ports[1]->sent.back().first, frame) << size;
+  }
+}
+
+TEST_F(SwitchTest, BroadcastAndMulticastGoEverywhere) {
+  add(), add(), add();
+  send(0, ethernet(kAll, kA));
+  send(0, ethernet(0x01005e000001, kA));
+  EXPECT_EQ(ports[1]->sent.size(), 2u);
+  EXPECT_EQ(ports[2]->sent.size(), 2u);
+  EXPECT_EQ(counter(0, "in.flooded"), 2u);
+}
+
+TEST_F(SwitchTest, T_HDR_4_RuntsAreDroppedAndCounted) {
+  add(), add();
+  for (std::size_t size : {0u, 1u, 13u}) send(0, Bytes(size));
+  EXPECT_EQ(ports[1]->sent.size(), 0u);
+  EXPECT_EQ(counter(0, "drop.runt"), 3u);
+  send(0, ethernet(kAll, kA, 14));
+  EXPECT_EQ(ports[1]->sent.size(), 1u);
+}
+
+TEST_F(SwitchTest, T_HDR_6_OversizeIsDroppedAndCounted) {
+  add(), add();
+  send(0, ethernet(kAll, kA, kMaxFrame + 1));
+  EXPECT_EQ(ports[1]->sent.size(), 0u);
+  EXPECT_EQ(counter(0, "drop.oversize"), 1u);
+}
+
+TEST_F(SwitchTest, T_SW_3_BadSourcesAreDropped) {
+  add(), add();
+  send(0, ethernet(kB, kAll));
+  send(0, ethernet(kB, 0x010000000000));
+  send(0, ethernet(kB, 0));
+  EXPECT_EQ(ports[1]->sent.size(), 0u);
+  EXPECT_EQ(counter(0, "drop.bad-source"), 3u);
+}
+
+TEST_F(SwitchTest, T_SW_5_LinkConstrainedAddressesStayOnTheirLink) {
+  add(), add();
+  for (std::uint64_t i = 0; i < 16; ++i) send(0, ethernet(0x0180c2000000 + i, kA));
+  EXPECT_EQ(ports[1]->sent.size(), 0u);
+  EXPECT_EQ(counter(0, "drop.reserved-address"), 16u);
+  send(0, ethernet(0x0180c2000010, kA));
+  EXPECT_EQ(ports[1]->sent.size(), 1u);
+}
+
+TEST_F(SwitchTest, AStationThatMovesIsFoundAgainAndCounted) {
+  add(), add(), add();
+  send(0, ethernet(kAll, kA));
+  send(1, ethernet(kAll, kA));
+  EXPECT_EQ(counter(1, "mac.moves"), 1u);
+  ports[1]->sent.clear();
+  send(2, ethernet(kA, kC));
+  EXPECT_EQ(ports[1]->sent.size(), 1u);
+}
+
+TEST_F(SwitchTest, TrafficBetweenStationsOfOnePortStaysThere) {
+  add(), add();
+  send(0, ethernet(kAll, kA));
+  ports[1]->sent.clear();
+  send(0, ethernet(kA, kC));
+  EXPECT_EQ(ports[1]->sent.size(), 0u);
+  EXPECT_EQ(counter(0, "drop.same-port"), 1u);
+}
+
+TEST_F(SwitchTest, AFullPortDropsItsOwnFramesOnly) {
+  add(), add(), add();
+  ports[1]->room = 3;
+  for (int i = 0; i < 10; ++i) ports[0]->inbound.emplace_back(ethernet(kAll, kA), Offload{});
+  run();
+  EXPECT_EQ(ports[1]->sent.size(), 3u);
+  EXPECT_EQ(ports[2]->sent.size(), 10u);
+  EXPECT_EQ(counter(1, "drop.queue-full"), 7u);
+  EXPECT_EQ(counter(1, "out.frames"), 3u);
+  EXPECT_EQ(counter(1, "out.bytes"), 180u);
+  EXPECT_EQ(counter(2, "drop.queue-full"), 0u);
+}
+
+TEST_F(SwitchTest, APortWithoutLinkGetsNothing) {
+  add(), add();
+  ports[1]->up = false;
+  send(0, ethernet(kAll, kA));
+  EXPECT_EQ(ports[1]->sent.size(), 0u);
+  EXPECT_EQ(counter(0, "drop.nowhere"), 1u);
+}
+
+TEST_F(SwitchTest, ABurstIsOneSendAndOneFlush) {
+  add(), add();
+  for (int i = 0; i < 64; ++i) ports[0]->inbound.emplace_back(ethernet(kAll, kA), Offload{});
+  run();
+  EXPECT_EQ(ports[1]->sends, 1);
+  EXPECT_EQ(ports[1]->flushes, 1);
+  EXPECT_EQ(ports[1]->sent.size(), 64u);
+}
+
+TEST_F(SwitchTest, ARemovedPortIsForgottenByAll) {
+  add(), add(), add();
+  send(0, ethernet(kAll, kA));
+  const PortId gone = ids[0];
+  EXPECT_NE(sw.remove(gone), nullptr);
+  EXPECT_EQ(sw.remove(gone), nullptr);
+  ids.erase(ids.begin());
+  ports.erase(ports.begin());
+  EXPECT_EQ(ports[0]->forgotten, std::vector<PortId>{gone});
+  ports[0]->sent.clear(), ports[1]->sent.clear();
+  send(0, ethernet(kA, kB));
+  EXPECT_EQ(ports[1]->sent.size(), 1u) << "its address is unknown again";
+  add();
+  EXPECT_NE(ids.back(), gone) << "an id does not come back at once";
+}
+
+TEST_F(SwitchTest, APortWithoutOffloadsGetsCompleteFrames) {
+  add(), add({.csum = true, .tso4 = true}), add();
+  // Ethernet, IPv4, UDP with a checksum to complete.
+  Bytes f = ethernet(kAll, kA, 60, kEtherIpv4);
+  const std::uint8_t ip[] = {0x45, 0, 0, 46, 0, 0, 0, 0, 64, 17, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2};
+  std::copy(std::begin(ip), std::end(ip), f.begin() + 14);
+  f[38] = 0, f[39] = 26, f[40] = f[41] = 0;
+  Offload o;
+  o.flags = VIRTIO_NET_HDR_F_NEEDS_CSUM;
+  o.csum_start = 34;
+  o.csum_offset = 6;
+  send(0, f, o);
+  EXPECT_TRUE(ports[1]->sent.at(0).second.needs_csum());
+  EXPECT_EQ(ports[1]->sent.at(0).first, f) << "passed through untouched";
+  EXPECT_TRUE(ports[2]->sent.at(0).second.none());
+  EXPECT_NE(ports[2]->sent.at(0).first, f) << "completed";
+}
+
+TEST_F(SwitchTest, T_HDR_5_AReceiverSeesNoStrayMetadata) {
+  add(), add();
+  Offload o;
+  o.hdr_len = 99, o.gso_size = 7, o.csum_start = 3;
+  send(0, ethernet(kAll, kA), o);
+  const Offload got = ports[1]->sent.at(0).second;
+  EXPECT_EQ(got.hdr_len, 0);
+  EXPECT_EQ(got.gso_size, 0);
+  EXPECT_EQ(got.csum_start, 0);
+}
+
+TEST_F(SwitchTest, MetadataThatContradictsTheFrameIsDropped) {
+  add(), add();
+  Offload o;
+  o.flags = VIRTIO_NET_HDR_F_NEEDS_CSUM;
+  o.csum_start = 500;
+  send(0, ethernet(kAll, kA), o);
+  EXPECT_EQ(ports[1]->sent.size(), 0u);
+  EXPECT_EQ(counter(0, "drop.bad-offload"), 1u);
+}
+
+TEST_F(SwitchTest, FramesInEqualFramesOutPlusDrops) {
+  for (int i = 0; i < 6; ++i) add();
+  std::mt19937 random(7);
+  std::uint64_t offered = 0;
+  std::vector<std::uint64_t> delivered(6);
+  for (int round = 0; round < 2000; ++round) {
+    const auto from = random() % 6;
+    const Bytes f = random() % 20 == 0 ? Bytes(random() % 14)
+                                       : ethernet(random() % 5 ? 2 + 2 * (random() % 12) : kAll,
+                                                  2 * (random() % 12), 14 + random() % 200);
+    for (auto* p : ports) p->room = random() % 3;
+    send(from, f);
+    ++offered;
+  }
+  std::uint64_t in = 0, out = 0, refused = 0, dropped = 0, sent = 0;
+  for (std::size_t p = 0; p < 6; ++p) {
+    in += counter(p, "in.frames");
+    out += counter(p, "out.frames");
+    refused += counter(p, "drop.queue-full");
+    for (auto name : {"runt", "bad-source", "same-port", "nowhere"})
+      dropped += counter(p, std::string("drop.") + name);
+    sent += ports[p]->sent.size();
+  }
+  EXPECT_EQ(in, offered);
+  EXPECT_EQ(out, sent);
+  std::uint64_t flooded = 0;
+  for (std::size_t p = 0; p < 6; ++p) flooded += counter(p, "in.flooded");
+  // Unicast to one port, floods to five.
+  EXPECT_EQ(out + refused, (in - dropped - flooded) + flooded * 5);
+}
+
+}  // namespace
+}  // namespace rp::sw
