@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// flows.h - which guest holds which of libslirp's sockets, and each guest's quota of them.
+//
+// Theory of operation: libslirp announces each socket it opens and closes for a guest's traffic
+// (register_poll_fd). Whoever's frame is being handled at that moment owns the socket; sockets of
+// forwarded connections belong to the host. Before a frame that may open a socket goes in, admit()
+// compares the guest's count with its quota. At the quota a new TCP connection takes the place of
+// the guest's oldest one that is still connecting, if there is any. The process keeps kReserve
+// descriptors that no guest can take.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <unordered_map>
+#include <vector>
+
+#include "base/counter.h"
+#include "switch/frame.h"
+
+namespace rp::slirp {
+
+/// What identifies a guest's flow on the guest's side.
+struct FlowKey {
+  std::uint8_t proto = 0;
+  sw::Ip6Addr address{};  ///< IPv4 in the first four bytes
+  std::uint16_t port = 0;
+  bool operator==(const FlowKey&) const = default;
+};
+
+class Flows {
+ public:
+  /// Descriptors that stay free for the host, whatever guests do.
+  static constexpr int kReserve = 64;
+
+  explicit Flows(unsigned max_per_guest) : max_(max_per_guest) {}
+
+  /// May this frame, which passed the guard, go in? Sets the owner of sockets opened until leave().
+  bool enter(std::span<const std::uint8_t> frame, sw::PortId guest) noexcept;
+  void leave() noexcept { owner_ = sw::kNoPort; }
+
+  void opened(int fd) noexcept;
+  void closed(int fd) noexcept;
+  bool known(int fd) const noexcept;
+
+  /// Sockets there are; of those, streams (whose timers tick).
+  std::size_t count() const noexcept { return count_; }
+  std::size_t streams() const noexcept { return streams_; }
+  /// Fewer than kReserve descriptors are left to this process.
+  static bool descriptors_scarce() noexcept;
+
+  void forget(sw::PortId guest) noexcept;
+  void report(const CounterSink& sink) const;
+
+ private:
+  struct Flow {
+    sw::PortId owner = sw::kNoPort;
+    FlowKey key;
+    bool open = false, stream = false, dying = false;
+    std::uint64_t serial = 0;
+  };
+  struct Guest {
+    std::uint32_t flows = 0, dying = 0;
+    std::deque<std::pair<int, std::uint64_t>> connecting;  ///< fd, serial; oldest first
+  };
+  bool over_quota(Guest& guest, const FlowKey& key, bool stream) noexcept;
+  bool evict_half_open(Guest& guest) noexcept;
+
+  unsigned max_;
+  sw::PortId owner_ = sw::kNoPort;
+  FlowKey key_;
+  std::vector<Flow> flows_;  ///< by descriptor
+  std::unordered_map<sw::PortId, Guest> guests_;
+  std::size_t count_ = 0, streams_ = 0;
+  std::uint64_t serial_ = 0;
+  std::uint64_t refused_quota_ = 0, refused_scarce_ = 0, evicted_ = 0;
+};
+
+}  // namespace rp::slirp

@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// guard.h - the L2-L4 check that stands between guests and libslirp.
+//
+// Theory of operation: nothing that a guest sends reaches libslirp unless this file's rules let it,
+// because libslirp trusts lengths that guests choose. check() works on a private, contiguous copy
+// of one frame; it may shorten the frame (Ethernet padding) or rewrite fields (the TCP urgent
+// pointer) and gives a reason when the frame is to be dropped. It also knows who owns which
+// address: a DHCP lease seen on its way to a guest binds the address to the guest's port and MAC;
+// an address that nobody leased belongs to the first port that uses it.
+// All tables are bounded and made at construction; check() never allocates. One thread.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string_view>
+
+#include "base/counter.h"
+#include "base/time.h"
+#include "switch/frame.h"
+
+namespace rp::slirp {
+
+/// Why a frame was refused. The order is that of reason_name().
+enum class Refusal : std::uint8_t {
+  none,
+  runt,              ///< shorter than its headers
+  ethertype,         ///< not ARP, IPv4, IPv6 (VLAN-tagged and NC-SI frames too)
+  source_mac,        ///< group, zero, the gateway's own, or another port's
+  arp,               ///< hlen, plen, op or sender wrong
+  ip_header,         ///< version, IHL, total length
+  ip_options,        ///< IPv4 options
+  ip6_extension,     ///< IPv6 extension headers
+  fragment,          ///< overlap, overflow, too many, too late, TCP, a service's
+  spoofed_source,    ///< an address that is not the guest's own
+  protocol,          ///< not TCP, UDP, ICMP
+  tcp_header,        ///< data offset, option lengths, MSS 0, or see seq_trap.h
+  udp_header,        ///< length
+  icmp,              ///< type, length, checksum
+  ndp,               ///< option lengths, unspecified source, router advertisement
+  dhcp,              ///< options, chaddr not the sender's
+  tftp,              ///< switched off, path, mode or block size
+  forbidden_target,  ///< loopback, link-local metadata, unspecified
+  checksum,          ///< the IPv4 header checksum
+  count
+};
+std::string_view refusal_name(Refusal r) noexcept;
+
+struct GuardConfig {
+  bool ipv4 = true, ipv6 = true;
+  std::uint32_t net = 0, mask = 0;       ///< IPv4, host byte order
+  std::uint32_t gateway = 0, dns = 0;    ///< addresses that are libslirp's own
+  sw::Ip6Addr prefix6{};
+  unsigned prefix6_len = 64;
+  sw::Ip6Addr gateway6{}, dns6{};
+  bool link_local_targets = false;       ///< allow 169.254.0.0/16 and its IPv6 cousins
+  int tftp_root = -1;                    ///< directory descriptor, borrowed; -1: TFTP off
+  unsigned mtu = 1500;  ///< libslirp's if_mtu; its buffers are no larger. Below 1280: no IPv6
+};
+
+class Guard {
+ public:
+  explicit Guard(const GuardConfig& config);
+  ~Guard();
+  Guard(Guard&&) = delete;
+
+  /// Judges `frame`, a private copy that came in at port `from`. On Refusal::none the span may be
+  /// shorter than before and bytes may have been rewritten.
+  Refusal check(std::span<std::uint8_t>& frame, sw::PortId from, Instant now) noexcept;
+
+  /// A frame from libslirp on its way to the guests: learns leases. False: its lengths contradict
+  /// each other and it must not go out.
+  bool from_nat(std::span<const std::uint8_t> frame, Instant now) noexcept;
+
+  /// The port is gone: its addresses are free again.
+  void forget(sw::PortId port) noexcept;
+
+  /// May libslirp hold fragments of an unfinished datagram? Then its slow timer must be run.
+  bool fragments_pending(Instant now) const noexcept;
+
+  void report(const CounterSink& sink) const;
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace rp::slirp

@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// guard_nat.cc - the other way: frames from libslirp must fit together, and teach us leases.
+#include "slirp/guard_state.h"
+
+namespace rp::slirp {
+namespace {
+
+constexpr std::uint16_t kDhcpServer = 67, kDhcpClient = 68, kTftp = 69;
+constexpr std::uint8_t kOffer = 2, kAck = 5;
+constexpr std::uint8_t kUnreachable = 3, kTimeExceeded = 11;
+constexpr std::uint16_t kMoreFragments = 0x2000, kOffset = 0x1fff;
+
+// Ethernet pads to 60 bytes, or 64 with the room for a frame check sequence.
+bool fits(std::size_t packet, std::size_t room) noexcept {
+  const std::size_t frame = room + sizeof(sw::EthHeader);
+  return packet == room || (packet < room && (frame == 60 || frame == 64));
+}
+
+// RFC 792: an error quotes the packet that caused it, and no byte that was not part of that packet.
+bool sound_error(ConstBytes l4) noexcept {
+  const auto quoted = read_at<sw::Ipv4Header>(l4, sizeof(sw::IcmpHeader));
+  if (!quoted || quoted->header_len() < sizeof *quoted) return false;
+  const std::size_t have = l4.size() - sizeof(sw::IcmpHeader);
+  return have >= quoted->header_len() && have <= quoted->total_len.get();
+}
+
+bool sound_icmp(ConstBytes l4) noexcept {
+  if (l4.size() < sizeof(sw::IcmpHeader)) return false;
+  return (l4[0] != kUnreachable && l4[0] != kTimeExceeded) || sound_error(l4);
+}
+
+bool sound_udp(ConstBytes l4, bool whole) noexcept {
+  const auto udp = read_at<sw::UdpHeader>(l4, 0);
+  if (!udp || udp->len.get() < sizeof *udp) return false;
+  return whole ? udp->len.get() == l4.size() : udp->len.get() >= l4.size();
+}
+
+bool sound_tcp(ConstBytes l4) noexcept {
+  const auto tcp = read_at<sw::TcpHeader>(l4, 0);
+  return tcp && tcp->header_len() >= sizeof *tcp && tcp->header_len() <= l4.size();
+}
+
+}  // namespace
+
+bool Guard::State::from_nat(ConstBytes frame, Instant now) noexcept {
+  const auto eth = read_at<sw::EthHeader>(frame, 0);
+  if (!eth) return false;
+  switch (eth->type.get()) {
+    case sw::kEtherArp:
+      return config.ipv4 && frame.size() >= sizeof *eth + sizeof(sw::ArpHeader);
+    case sw::kEtherIpv4:
+      return config.ipv4 && ipv4_from_nat(frame, now);
+    case sw::kEtherIpv6:
+      return config.ipv6 && ipv6_from_nat(frame, now);
+    default:
+      return false;
+  }
+}
+
+bool Guard::State::ipv4_from_nat(ConstBytes frame, Instant now) noexcept {
+  const ConstBytes packet = frame.subspan(sizeof(sw::EthHeader));
+  const auto ip = read_at<sw::Ipv4Header>(packet, 0);
+  if (!ip || ip->version() != 4 || ip->header_len() != sizeof *ip) return false;
+  const std::size_t total = ip->total_len.get();
+  if (total < sizeof *ip || !fits(total, packet.size()) || (ip->src.get() >> 24) == 127)
+    return false;
+  const ConstBytes l4 = packet.subspan(sizeof *ip, total - sizeof *ip);
+  if (ip->frag.get() & kOffset) return !l4.empty();
+  const bool whole = (ip->frag.get() & kMoreFragments) == 0;
+  const sw::Ip6Addr guest = mapped(ip->dst.get()), peer = mapped(ip->src.get());
+  switch (ip->proto) {
+    case sw::kProtoTcp:
+      if (!sound_tcp(l4)) return false;
+      seq_trap.learn(guest, peer, false, *read_at<sw::TcpHeader>(l4, 0));
+      return true;
+    case sw::kProtoIcmp:
+      return whole ? sound_icmp(l4) : l4.size() >= sizeof(sw::IcmpHeader);
+    case sw::kProtoUdp: {
+      if (!sound_udp(l4, whole)) return false;
+      const auto udp = *read_at<sw::UdpHeader>(l4, 0);
+      const bool ours = whole && ip->src.get() == config.gateway;
+      if (ours && udp.sport.get() == kDhcpServer && udp.dport.get() == kDhcpClient)
+        learn_lease(l4.subspan(sizeof udp), now);
+      if (ours && udp.sport.get() == kTftp) learn_tftp(guest, l4);
+      return true;
+    }
+    default:
+      return false;
+  }
+}
+
+bool Guard::State::ipv6_from_nat(ConstBytes frame, Instant) noexcept {
+  const ConstBytes packet = frame.subspan(sizeof(sw::EthHeader));
+  const auto ip = read_at<sw::Ipv6Header>(packet, 0);
+  if (!ip || ip->version() != 6) return false;
+  const std::size_t len = ip->payload_len.get();
+  if (!fits(sizeof *ip + len, packet.size())) return false;
+  const ConstBytes l4 = packet.subspan(sizeof *ip, len);
+  switch (ip->next) {
+    case sw::kProtoTcp:
+      if (!sound_tcp(l4)) return false;
+      seq_trap.learn(ip->dst, ip->src, true, *read_at<sw::TcpHeader>(l4, 0));
+      return true;
+    case sw::kProtoIcmp6:
+      return l4.size() >= sizeof(sw::IcmpHeader);
+    case sw::kProtoUdp:
+      if (!sound_udp(l4, true)) return false;
+      if (ip->src == config.gateway6 && read_at<Be16>(l4, 0)->get() == kTftp)
+        learn_tftp(ip->dst, l4);
+      return true;
+    default:
+      return false;
+  }
+}
+
+// Both offer and acknowledgement use up an address of libslirp's pool; only the latter is a lease.
+void Guard::State::learn_lease(ConstBytes bytes, Instant now) noexcept {
+  const auto bootp = read_at<Bootp>(bytes, 0);
+  if (!bootp || bootp->op != 2) return;
+  const auto options = read_dhcp_options(bytes.subspan(sizeof *bootp));
+  const std::uint32_t address = bootp->yiaddr.get();
+  if (!options || !usable4(address)) return;
+  if (options->type != kOffer && options->type != kAck) return;
+  pool.given(address, bootp->mac(), owners.port_of(bootp->mac()));
+  if (options->type == kAck) owners.lease(mapped(address), bootp->mac(), now);
+}
+
+void Guard::State::learn_tftp(const sw::Ip6Addr& client, ConstBytes l4) noexcept {
+  const auto op = read_at<Be16>(l4, sizeof(sw::UdpHeader));
+  if (!op) return;
+  const std::size_t header = sizeof(sw::UdpHeader) + 4;
+  const std::size_t data = l4.size() > header ? l4.size() - header : 0;
+  tftp_sessions.answered(client, read_at<Be16>(l4, 2)->get(), op->get(), data);
+}
+
+}  // namespace rp::slirp

@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// guard_state.h - the guard's inside: its tables and its checks, one group of checks a file.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <span>
+
+#include "slirp/fragments.h"
+#include "slirp/guard.h"
+#include "slirp/owners.h"
+#include "slirp/seq_trap.h"
+#include "switch/headers.h"
+
+namespace rp::slirp {
+
+using Bytes = std::span<std::uint8_t>;
+using ConstBytes = std::span<const std::uint8_t>;
+
+/// Who sent the frame, and when.
+struct Sender {
+  sw::PortId port;
+  sw::Mac mac;
+  Instant now;
+};
+
+/// An L4 packet between two addresses; IPv4 ones are mapped.
+struct Packet {
+  Bytes frame;  ///< all of it, already trimmed
+  Bytes l4;
+  sw::Ip6Addr src, dst;
+  bool v6 = false;
+  bool to_group = false;  ///< multicast or broadcast
+};
+
+struct Bootp {  // RFC 951, RFC 2131 section 2, with the magic cookie of RFC 2132
+  std::uint8_t op, htype, hlen, hops;
+  Be32 xid;
+  Be16 secs, flags;
+  Be32 ciaddr, yiaddr, siaddr, giaddr;
+  std::uint8_t chaddr[16], sname[64], file[128];
+  Be32 magic;
+  sw::Mac mac() const noexcept {
+    sw::Mac m;
+    std::copy_n(chaddr, m.bytes.size(), m.bytes.begin());
+    return m;
+  }
+};
+static_assert(sizeof(Bootp) == 240);
+
+struct DhcpOptions {
+  std::uint8_t type = 0;     ///< option 53; 0: plain BOOTP
+  std::uint32_t wanted = 0;  ///< option 50
+};
+/// Nothing when an option does not fit, or one that matters is malformed or comes twice.
+std::optional<DhcpOptions> read_dhcp_options(ConstBytes options) noexcept;
+
+/// What libslirp has given to whom. It never takes an address back, and loses a buffer for each
+/// request that it cannot meet, so such requests must not reach it.
+class DhcpPool {
+ public:
+  static constexpr std::size_t kAddresses = 16;  ///< libslirp's own number
+  static constexpr std::size_t kPerPort = 12;    ///< leaves some for the other guests
+  bool may_ask(const sw::Mac& mac, sw::PortId port, const DhcpOptions& ask) const noexcept;
+  void given(std::uint32_t address, const sw::Mac& mac, sw::PortId port) noexcept;
+
+ private:
+  struct Entry {
+    std::uint32_t address = 0;
+    sw::Mac mac;
+    sw::PortId port = sw::kNoPort;
+  };
+  std::array<Entry, kAddresses> given_{};
+};
+
+/// A twin of libslirp's table of transfers: one that lives must not be opened again.
+class TftpSessions {
+ public:
+  static constexpr std::size_t kAll = 20;           ///< libslirp's own number
+  static constexpr std::size_t kPerPort = 8;        ///< leaves some for the other guests
+  static constexpr Instant kIdle = 5s;              ///< after that libslirp gives the slot away
+  static constexpr std::uint16_t kMaxBlock = 1428;  ///< what libslirp cuts larger wishes down to
+
+  bool open(const Packet& p, std::uint16_t client_port, std::uint16_t block,
+            const Sender& s) noexcept;
+  bool touch(const Packet& p, std::uint16_t client_port, Instant now) noexcept;
+  /// Ends the transfer when an answer of `data_len` bytes after the TFTP header is its last.
+  void answered(const sw::Ip6Addr& client, std::uint16_t client_port, std::uint16_t op,
+                std::size_t data_len) noexcept;
+  void close(const sw::Ip6Addr& client, std::uint16_t client_port) noexcept;
+
+ private:
+  struct Session {
+    bool live = false;
+    sw::PortId port = sw::kNoPort;
+    sw::Ip6Addr client{};
+    std::uint16_t client_port = 0, block = 512;
+    Instant seen{};
+  };
+  Session* find(const sw::Ip6Addr& client, std::uint16_t client_port) noexcept;
+  std::array<Session, kAll> sessions_{};
+};
+
+struct Guard::State {
+  explicit State(const GuardConfig& c) : config(c) {
+    config.ipv6 = c.ipv6 && c.mtu >= 1280;  // RFC 8200 section 5
+  }
+
+  // guard.cc
+  Refusal frame(Bytes& frame, sw::PortId from, Instant now) noexcept;
+  Refusal arp(ConstBytes frame, const Sender& s) noexcept;
+
+  // guard_ipv4.cc
+  Refusal ipv4(Bytes& frame, const Sender& s) noexcept;
+  Refusal source4(const sw::Ipv4Header& ip, ConstBytes l4, const Sender& s) noexcept;
+  Refusal target4(std::uint32_t dst, std::uint8_t proto) const noexcept;
+  bool usable4(std::uint32_t address) const noexcept;
+  bool broadcast4(std::uint32_t address) const noexcept;
+  bool forbidden4(std::uint32_t address) const noexcept;
+  Refusal fragment(const sw::Ipv4Header& ip, ConstBytes l4, const Sender& s) noexcept;
+
+  // guard_ipv6.cc
+  Refusal ipv6(Bytes& frame, const Sender& s) noexcept;
+  Refusal source6(const sw::Ipv6Header& ip, ConstBytes l4, const Sender& s) noexcept;
+  Refusal target6(const sw::Ip6Addr& dst, std::uint8_t proto) const noexcept;
+  bool usable6(const sw::Ip6Addr& address) const noexcept;
+  bool gateways6(const sw::Ip6Addr& address) const noexcept;
+  Refusal icmp6(const sw::Ipv6Header& ip, ConstBytes l4, const Sender& s) noexcept;
+  Refusal ndp(const sw::Ipv6Header& ip, ConstBytes l4, const Sender& s) noexcept;
+
+  // guard_l4.cc
+  Refusal tcp(Packet& p) noexcept;
+  Refusal udp(const Packet& p, const Sender& s) noexcept;
+  Refusal icmp4(ConstBytes l4) const noexcept;
+
+  // guard_services.cc
+  Refusal dhcp4(const Packet& p, const Sender& s) noexcept;
+  Refusal dhcp6(const Packet& p) const noexcept;
+  Refusal tftp(const Packet& p, const Sender& s) noexcept;
+  Refusal tftp_read(const Packet& p, const Sender& s) noexcept;
+
+  // guard_nat.cc
+  bool from_nat(ConstBytes frame, Instant now) noexcept;
+  bool ipv4_from_nat(ConstBytes frame, Instant now) noexcept;
+  bool ipv6_from_nat(ConstBytes frame, Instant now) noexcept;
+  void learn_lease(ConstBytes bootp, Instant now) noexcept;
+  void learn_tftp(const sw::Ip6Addr& client, ConstBytes l4) noexcept;
+
+  GuardConfig config;
+  Owners owners;
+  Fragments fragments;
+  DhcpPool pool;
+  TftpSessions tftp_sessions;
+  SeqTrap seq_trap;
+  std::array<std::uint64_t, static_cast<std::size_t>(Refusal::count)> refused{};
+};
+
+}  // namespace rp::slirp

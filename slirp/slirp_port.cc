@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// slirp_port.cc - wires guard, NAT and queue together.
+#include "slirp/slirp_port.h"
+
+#include <arpa/inet.h>
+#include <fcntl.h>
+
+#include <cerrno>
+#include <cstring>
+
+namespace rp::slirp {
+namespace {
+
+/// What the NAT may produce in one look at its sockets: 64 flows with a full 64 KiB window each.
+constexpr std::size_t kQueueBytes = std::size_t{4} << 20;
+constexpr std::size_t kQueueFrames = 4096;
+
+sw::Ip6Addr bytes_of(const in6_addr& a) {
+  sw::Ip6Addr out;
+  std::memcpy(out.data(), &a, out.size());
+  return out;
+}
+
+GuardConfig guard_config(const Config& c, int tftp_root) {
+  GuardConfig g;
+  g.ipv4 = c.ipv4;
+  g.ipv6 = c.ipv6;
+  g.net = ntohl(c.net.s_addr);
+  g.mask = ntohl(c.mask.s_addr);
+  g.gateway = ntohl(c.host->s_addr);
+  g.dns = ntohl(c.dns->s_addr);
+  g.prefix6 = bytes_of(c.prefix6);
+  g.prefix6_len = c.prefix6_len;
+  g.gateway6 = bytes_of(*c.host6);
+  g.dns6 = bytes_of(*c.dns6);
+  g.link_local_targets = c.link_local;
+  g.tftp_root = tftp_root;
+  g.mtu = c.mtu;
+  return g;
+}
+
+/// libslirp looks at no destination address, so a frame between guests that the switch floods would
+/// be taken for ours. Ours start with 52:55 (IPv4) or 52:56 (IPv6).
+bool addressed_to_us(const sw::Frame& f) {
+  const auto dst = read_at<sw::Mac>(f.head_bytes(), 0);
+  return dst && (dst->is_group() ||
+                 (dst->bytes[0] == 0x52 && (dst->bytes[1] == 0x55 || dst->bytes[1] == 0x56)));
+}
+
+Fd open_directory(const std::string& path) {
+  if (path.empty()) return {};
+  Fd fd(open(path.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+  if (!fd) throw_errno("slirp: tftp=" + path, errno);
+  return fd;
+}
+
+}  // namespace
+
+SlirpPort::SlirpPort(const Config& config, Log log, Instant now)
+    : tftp_root_(open_directory(config.tftp)),
+      guard_(std::make_unique<Guard>(guard_config(config, tftp_root_.get()))),
+      queue_(kQueueBytes, kQueueFrames),
+      now_(now),
+      nat_(std::make_unique<Nat>(
+          config, log, [this](std::span<const std::uint8_t> f) { to_guest(f); }, now)) {}
+
+SlirpPort::~SlirpPort() = default;
+
+void SlirpPort::to_guest(std::span<const std::uint8_t> frame) noexcept {
+  if (!guard_->from_nat(frame, now_))
+    ++inconsistent_;
+  else if (!queue_.push(frame))
+    ++overflow_;
+}
+
+void SlirpPort::receive(sw::Burst& burst, Instant now) noexcept {
+  now_ = now;
+  if (queue_.empty()) nat_->run(now);
+  for (lent_ = 0; lent_ < queue_.size() && burst.add(queue_.at(lent_)); ++lent_) {
+  }
+}
+
+void SlirpPort::release() noexcept {
+  queue_.pop(lent_);
+  lent_ = 0;
+}
+
+std::size_t SlirpPort::send(std::span<const sw::Frame* const> frames, Instant now) noexcept {
+  now_ = now;
+  for (const sw::Frame* f : frames) {
+    if (!addressed_to_us(*f)) {
+      ++not_ours_;
+      continue;
+    }
+    f->copy_to(scratch_.data());
+    std::span<std::uint8_t> bytes(scratch_.data(), f->len);
+    if (guard_->check(bytes, f->ingress, now) == Refusal::none) nat_->input(bytes, f->ingress, now);
+  }
+  return 0;
+}
+
+bool SlirpPort::flush(Instant) noexcept { return true; }
+
+bool SlirpPort::arm(Instant now) noexcept {
+  return queue_.empty() && nat_->prepare_wait(now, guard_->fragments_pending(now));
+}
+
+void SlirpPort::forget(sw::PortId id) noexcept {
+  guard_->forget(id);
+  nat_->forget(id);
+}
+
+void SlirpPort::report(const CounterSink& sink) const {
+  guard_->report(sink);
+  nat_->report(sink);
+  sink("nat.not-addressed", not_ours_);
+  sink("nat.queue-overflow", overflow_);
+  sink("nat.inconsistent", inconsistent_);
+}
+
+}  // namespace rp::slirp

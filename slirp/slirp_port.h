@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// slirp_port.h - user-mode NAT as a port of a switch: guard, NAT, and a queue back to the guests.
+//
+// Frames from guests are copied into private memory, checked by the guard and only then fed to the
+// NAT. Frames from the NAT wait in a bounded queue until the switch takes them; while any wait, the
+// NAT is not asked for more. Several guests share one instance.
+#pragma once
+
+#include <array>
+#include <memory>
+
+#include "base/log.h"
+#include "slirp/config.h"
+#include "slirp/frame_queue.h"
+#include "slirp/guard.h"
+#include "slirp/nat.h"
+#include "switch/port.h"
+
+namespace rp::slirp {
+
+class SlirpPort final : public sw::Port {
+ public:
+  /// Throws Error and leaves nothing behind.
+  SlirpPort(const Config& config, Log log, Instant now);
+  ~SlirpPort() override;
+
+  int poll_fd() const noexcept override { return nat_->fd(); }
+  void receive(sw::Burst& burst, Instant now) noexcept override;
+  void release() noexcept override;
+  std::size_t send(std::span<const sw::Frame* const> frames, Instant now) noexcept override;
+  bool flush(Instant now) noexcept override;
+  bool arm(Instant now) noexcept override;
+  void forget(sw::PortId id) noexcept override;
+  void report(const CounterSink& sink) const override;
+
+ private:
+  void to_guest(std::span<const std::uint8_t> frame) noexcept;
+
+  Fd tftp_root_;
+  std::unique_ptr<Guard> guard_;
+  FrameQueue queue_;
+  Instant now_{};
+  std::unique_ptr<Nat> nat_;
+  std::size_t lent_ = 0;
+  std::uint64_t not_ours_ = 0, overflow_ = 0, inconsistent_ = 0;
+  std::array<std::uint8_t, sw::kMaxFrame> scratch_;
+};
+
+}  // namespace rp::slirp
