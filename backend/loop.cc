@@ -1,0 +1,237 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// loop.cc - the thread, its epoll and its command queue.
+#include "backend/loop.h"
+
+#include <signal.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <time.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+
+#include "backend/signal_guard.h"
+#include "base/error.h"
+
+namespace rp::backend {
+namespace {
+
+/// epoll's tag for the command queue; ports are tagged by id.
+constexpr std::uint64_t kWakeupTag = ~std::uint64_t{0};
+/// libslirp resolves names and formats text on it; nothing of ours recurses.
+constexpr std::size_t kStack = std::size_t{512} << 10;
+/// Turns in one dispatch(): the host gets its loop back even under a flood.
+constexpr int kDispatchBudget = 64;
+
+void cpu_relax() noexcept {
+#if defined(__x86_64__) || defined(__i386__)
+  __builtin_ia32_pause();
+#endif
+}
+
+}  // namespace
+
+Instant Loop::now() noexcept {
+  timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return std::chrono::seconds(t.tv_sec) + std::chrono::nanoseconds(t.tv_nsec);
+}
+
+Loop::Loop(const Options& options) : options_(options), switch_(options.macs) {
+  epoll_.reset(epoll_create1(EPOLL_CLOEXEC));
+  if (!epoll_) throw_errno("making an epoll descriptor", errno);
+  wakeup_.reset(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  if (!wakeup_) throw_errno("making an eventfd", errno);
+  epoll_event e{};
+  e.events = EPOLLIN;
+  e.data.u64 = kWakeupTag;
+  if (epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, wakeup_.get(), &e) != 0)
+    throw_errno("watching an eventfd", errno);
+  if (!host_driven()) start();
+}
+
+void Loop::start() {
+  const SignalsBlocked inherited_by_the_thread;
+  pthread_attr_t attributes;
+  pthread_attr_init(&attributes);
+  pthread_attr_setstacksize(&attributes, kStack);
+  const int error = pthread_create(
+      &thread_, &attributes,
+      [](void* self) -> void* {
+        static_cast<Loop*>(self)->run();
+        return nullptr;
+      },
+      this);
+  pthread_attr_destroy(&attributes);
+  if (error != 0) throw_errno("starting the switch's thread", error);
+  running_ = true;
+}
+
+Loop::~Loop() {
+  if (running_) {
+    {
+      const std::lock_guard lock(mutex_);
+      stop_ = true;
+    }
+    wake();
+    pthread_join(thread_, nullptr);
+  }
+}
+
+void Loop::wake() noexcept {
+  const std::uint64_t one = 1;
+  [[maybe_unused]] const auto n = ::write(wakeup_.get(), &one, sizeof one);
+}
+
+void Loop::call(const std::function<void(sw::Switch&)>& fn) {
+  if (host_driven()) {
+    fn(switch_);
+    return;
+  }
+  Command command{&fn, nullptr, false};
+  std::unique_lock lock(mutex_);
+  commands_.push_back(&command);
+  wake();
+  done_.wait(lock, [&] { return command.done; });
+  if (command.thrown) std::rethrow_exception(command.thrown);
+}
+
+void Loop::run_commands() noexcept {
+  std::vector<Command*> ready;
+  {
+    const std::lock_guard lock(mutex_);
+    ready.swap(commands_);
+  }
+  for (Command* c : ready) {
+    try {
+      (*c->fn)(switch_);
+    } catch (...) {
+      c->thrown = std::current_exception();
+    }
+  }
+  if (ready.empty()) return;
+  const std::lock_guard lock(mutex_);
+  for (Command* c : ready) c->done = true;
+  done_.notify_all();
+}
+
+sw::PortId Loop::add(std::unique_ptr<sw::Port> port, std::string name) {
+  sw::PortId id = sw::kNoPort;
+  call([&](sw::Switch& s) {
+    sw::Port& p = *port;
+    id = s.add(std::move(port), std::move(name));
+    active_.reserve(s.port_count());
+    try {
+      watch(id, p);
+    } catch (...) {
+      s.remove(id);
+      throw;
+    }
+    activate(id, now());
+    // So that the first turn happens without anything else waking the loop.
+    wake();
+  });
+  return id;
+}
+
+void Loop::watch(sw::PortId id, sw::Port& port) {
+  if (port.poll_fd() < 0) return;
+  epoll_event e{};
+  // Edge-triggered: a doorbell that rang once needs no read, and an active port costs no wake-ups.
+  e.events = EPOLLIN | EPOLLET;
+  e.data.u64 = id;
+  if (epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, port.poll_fd(), &e) != 0)
+    throw_errno("watching a port", errno);
+}
+
+bool Loop::remove(sw::PortId id) {
+  bool found = false;
+  call([&](sw::Switch& s) {
+    const auto port = s.remove(id);
+    found = port != nullptr;
+    if (!found) return;
+    if (port->poll_fd() >= 0)
+      epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, port->poll_fd(), nullptr);
+    std::erase_if(active_, [&](const Active& a) { return a.id == id; });
+  });
+  return found;
+}
+
+void Loop::activate(sw::PortId id, Instant now) noexcept {
+  for (Active& a : active_) {
+    if (a.id == id) {
+      a.last_work = now;
+      return;
+    }
+  }
+  sw::Port* port = switch_.port(id);
+  if (!port) return;
+  port->disarm();
+  active_.push_back({id, now});  // reserved by add()
+}
+
+bool Loop::turn() noexcept {
+  const Instant t = now();
+  bool worked = false;
+  for (std::size_t i = 0; i < active_.size(); ++i) {
+    if (switch_.turn(active_[i].id, t) == 0) continue;
+    active_[i].last_work = t;
+    worked = true;
+  }
+  switch_.flush(t, [&](sw::PortId id) {
+    activate(id, t);
+    worked = true;
+  });
+  std::erase_if(active_, [&](const Active& a) {
+    sw::Port* port = switch_.port(a.id);
+    return !port || (t - a.last_work >= options_.poll && port->arm(t));
+  });
+  return worked;
+}
+
+void Loop::wait(int timeout_ms) noexcept {
+  std::array<epoll_event, 64> events;
+  const int n = epoll_wait(epoll_.get(), events.data(), events.size(), timeout_ms);
+  const Instant t = now();
+  for (int i = 0; i < n; ++i) {
+    const std::uint64_t tag = events[static_cast<std::size_t>(i)].data.u64;
+    if (tag != kWakeupTag) {
+      activate(static_cast<sw::PortId>(tag), t);
+      continue;
+    }
+    std::uint64_t count;
+    [[maybe_unused]] const auto r = ::read(wakeup_.get(), &count, sizeof count);
+    run_commands();
+  }
+}
+
+void Loop::run() noexcept {
+  pthread_setname_np(pthread_self(), "rp-switch");
+  int turns_since_wait = 0;
+  for (;;) {
+    if (active_.empty() || ++turns_since_wait >= kDispatchBudget) {
+      wait(active_.empty() ? -1 : 0);
+      turns_since_wait = 0;
+      const std::lock_guard lock(mutex_);
+      if (stop_) break;
+    }
+    if (!turn()) cpu_relax();
+  }
+  // Ports die where they lived.
+  std::vector<sw::PortId> ids;
+  switch_.each_port([&](sw::PortId id) { ids.push_back(id); });
+  for (sw::PortId id : ids) switch_.remove(id);
+}
+
+void Loop::dispatch() noexcept {
+  const SignalsBlocked guard;
+  wait(0);
+  for (int n = 0; n < kDispatchBudget && !active_.empty(); ++n) {
+    if (!turn()) break;
+  }
+  // The descriptor must not go quiet while ports are still being polled.
+  if (!active_.empty()) wake();
+}
+
+}  // namespace rp::backend

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// modes.cc - one row a mode.
+#include "backend/modes.h"
+
+#include "backend/null_port.h"
+#include "slirp/slirp_port.h"
+
+namespace rp::backend {
+namespace {
+
+void no_options(const std::function<void(const OptionDoc&)>&) {}
+
+void slirp_options(const std::function<void(const OptionDoc&)>& fn) {
+  for (const auto& o : slirp::options()) fn(o);
+}
+
+std::unique_ptr<sw::Port> open_slirp(const Locator& l, const Log& log, Instant now) {
+  return std::make_unique<slirp::SlirpPort>(slirp::make_config(l.params), log, now);
+}
+
+struct Nothing {};
+
+std::unique_ptr<sw::Port> open_null(const Locator& l, const Log&, Instant) {
+  Nothing nothing;
+  for (const auto& [key, value] : l.params)
+    set_option<Nothing>(std::span<const Option<Nothing>>(), nothing, "null", key, value);
+  return std::make_unique<NullPort>();
+}
+
+constexpr Mode kModes[] = {
+    {"slirp", "", "user-mode NAT: needs no rights, the guest reaches what the host reaches",
+     "slirp?hostfwd=tcp:127.0.0.1:2222-:22", slirp_options, open_slirp},
+    {"null", "", "a network that nothing else is on: frames are swallowed", "null", no_options,
+     open_null},
+};
+
+}  // namespace
+
+std::span<const Mode> modes() { return kModes; }
+
+std::unique_ptr<sw::Port> open_port(const Locator& l, const Log& log, Instant now) {
+  std::string known;
+  for (const Mode& m : kModes) {
+    if (m.scheme == l.scheme) {
+      if (l.has_target && m.target.empty())
+        throw Error(Errc::invalid, l.scheme + ": takes no ':" + l.target +
+                                       "'; options follow a '?', as in " + std::string(m.example));
+      return m.open(l, log, now);
+    }
+    known += known.empty() ? "" : ", ";
+    known += m.scheme;
+  }
+  throw Error(Errc::unknown, "unknown scheme '" + l.scheme + "'; accepted: " + known);
+}
+
+}  // namespace rp::backend

@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// modes.h - the table of modes: what each scheme of a locator opens, and how it is documented.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <span>
+#include <string_view>
+
+#include "backend/locator.h"
+#include "base/log.h"
+#include "base/option.h"
+#include "base/time.h"
+#include "switch/port.h"
+
+namespace rp::backend {
+
+struct Mode {
+  std::string_view scheme;
+  std::string_view target;   ///< syntax of the target; empty: it has none
+  std::string_view summary;
+  std::string_view example;
+  /// Calls the function for each option, in the order of the documentation.
+  void (*each_option)(const std::function<void(const OptionDoc&)>&);
+  /// Opens the port. Throws Error and leaves nothing behind.
+  std::unique_ptr<sw::Port> (*open)(const Locator&, const Log&, Instant now);
+};
+
+std::span<const Mode> modes();
+
+/// Opens what the locator names. Throws Error: unknown scheme (the sentence lists those there are),
+/// a target where none belongs, and whatever the mode finds wrong.
+std::unique_ptr<sw::Port> open_port(const Locator& locator, const Log& log, Instant now);
+
+}  // namespace rp::backend

@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// plug_memory.cc - making, sealing and duplicating the shared memory.
+#include "backend/plug_memory.h"
+
+#include <fcntl.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <cerrno>
+
+#include "base/error.h"
+
+namespace rp::backend {
+namespace {
+
+Fd make_eventfd() {
+  Fd fd(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  if (!fd) throw_errno("making an eventfd", errno);
+  return fd;
+}
+
+Fd copy(const Fd& fd) {
+  Fd dup(fcntl(fd.get(), F_DUPFD_CLOEXEC, 0));
+  if (!dup) throw_errno("duplicating a descriptor", errno);
+  return dup;
+}
+
+}  // namespace
+
+void Doorbell::signal() noexcept {
+  const std::uint64_t one = 1;
+  // Can't fail: the counter never comes near 2^64.
+  [[maybe_unused]] const auto n = ::write(eventfd_, &one, sizeof one);
+}
+
+bool Doorbell::drain() noexcept {
+  std::uint64_t count;
+  return ::read(eventfd_, &count, sizeof count) == sizeof count;
+}
+
+PlugMemory PlugMemory::create() {
+  PlugMemory m;
+  m.memory.reset(memfd_create("rp-plug", MFD_CLOEXEC | MFD_ALLOW_SEALING));
+  if (!m.memory) throw_errno("making shared memory", errno);
+  if (ftruncate(m.memory.get(), static_cast<off_t>(PlugLayout::kSize)) != 0)
+    throw_errno("sizing shared memory", errno);
+  if (fcntl(m.memory.get(), F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0)
+    throw_errno("sealing shared memory", errno);
+  m.kick = make_eventfd();
+  m.call = make_eventfd();
+  return m;
+}
+
+PlugMemory PlugMemory::duplicate() const { return {copy(memory), copy(kick), copy(call)}; }
+
+}  // namespace rp::backend

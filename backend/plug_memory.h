@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// plug_memory.h - the memfd that a plug and its port share: two rings, their buffers, one doorbell.
+//
+//   control page | from_guest ring | to_guest ring | from_guest arena | to_guest buffers
+//
+// An address inside a ring is an offset into the memfd. The descriptor is sealed against shrinking,
+// so neither end can make the other fault.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+
+#include "backend/device_ring.h"
+#include "backend/guest_memory.h"
+#include "base/fd.h"
+
+namespace rp::backend {
+
+constexpr std::uint64_t page_align(std::uint64_t v) noexcept { return (v + 4095) & ~4095ull; }
+
+struct PlugLayout {
+  static constexpr std::uint16_t kQueue = 1024;
+  static constexpr std::uint32_t kBuffer = 2048;  ///< one to-guest buffer, header included
+  static constexpr std::uint64_t kArena = std::uint64_t{2} << 20;
+
+  static constexpr std::uint64_t kPage = 4096;
+  static constexpr std::uint64_t kAvail = page_align(desc_bytes(kQueue));  ///< within a ring
+  static constexpr std::uint64_t kUsed = kAvail + page_align(avail_bytes(kQueue));
+  static constexpr std::uint64_t kRing = kUsed + page_align(used_bytes(kQueue));
+  static constexpr std::uint64_t kFromGuest = kPage;
+  static constexpr std::uint64_t kToGuest = kFromGuest + kRing;
+  static constexpr std::uint64_t kFromArena = kToGuest + kRing;
+  static constexpr std::uint64_t kToBuffers = kFromArena + kArena;
+  static constexpr std::uint64_t kSize = kToBuffers + std::uint64_t{kQueue} * kBuffer;
+
+  static constexpr RingAddress ring(std::uint64_t base) {
+    return {kQueue, base, base + kAvail, base + kUsed};
+  }
+};
+
+/// The doorbell towards the plug: rung at most once between two rearmings, so that the descriptor's
+/// readability says exactly whether a frame waits (plug.h has the whole protocol).
+class Doorbell {
+ public:
+  Doorbell(std::uint8_t* control_page, int eventfd) noexcept
+      : armed_(reinterpret_cast<std::uint32_t*>(control_page)), eventfd_(eventfd) {}
+
+  /// Driver end.
+  void arm() noexcept { word().store(1, std::memory_order_seq_cst); }
+  /// Either end: true for the one that is to write the eventfd.
+  bool take() noexcept { return word().exchange(0, std::memory_order_seq_cst) == 1; }
+  /// Device end: a notification is due.
+  void ring() noexcept {
+    if (take()) signal();
+  }
+  void signal() noexcept;
+  /// Takes the signal back. False: there was none.
+  bool drain() noexcept;
+
+ private:
+  std::atomic_ref<std::uint32_t> word() noexcept { return std::atomic_ref<std::uint32_t>(*armed_); }
+  std::uint32_t* armed_;
+  int eventfd_;
+};
+
+/// What both ends share. The plug makes it; the port gets duplicates and its own mapping.
+struct PlugMemory {
+  Fd memory;  ///< memfd, sealed
+  Fd kick;    ///< eventfd, plug to port
+  Fd call;    ///< eventfd, port to plug; the plug's public descriptor
+
+  /// Throws Error.
+  static PlugMemory create();
+  PlugMemory duplicate() const;
+};
+
+}  // namespace rp::backend
