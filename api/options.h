@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// options.h - what the calls on switches and on plugs share.
+#pragma once
+
+#include "api/objects.h"
+
+namespace rp::api {
+
+backend::Loop::Options loop_options(const rp_switch_options& o);
+/// Opens a locator as a port of the fabric's switch. Throws Error.
+void add_locator(Fabric& fabric, const char* locator, rp_port* port);
+/// Collects all counters on the switch's thread, then calls fn on this one. Throws Error.
+void count(Fabric& fabric, rp_counter_fn fn, void* opaque);
+
+}  // namespace rp::api

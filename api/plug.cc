@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// plug.cc - rp_plug_*.
+#include <array>
+#include <cstring>
+
+#include "api/guard.h"
+#include "api/objects.h"
+#include "api/options.h"
+#include "backend/ring_port.h"
+
+using namespace rp;
+using namespace rp::api;
+
+namespace {
+
+static_assert(RP_MAX_FRAME == sw::kMaxFrame);
+
+sw::Offloads offloads_of(unsigned bits) {
+  return {(bits & RP_OFFLOAD_CSUM) != 0, (bits & RP_OFFLOAD_TSO4) != 0,
+          (bits & RP_OFFLOAD_TSO6) != 0, (bits & RP_OFFLOAD_ECN) != 0,
+          (bits & RP_OFFLOAD_USO) != 0};
+}
+
+sw::Offload from_c(const rp_offload& o) {
+  return {o.flags, o.gso_type, o.hdr_len, o.gso_size, o.csum_start, o.csum_offset};
+}
+
+rp_offload to_c(const sw::Offload& o) {
+  return {o.flags, o.gso_type, o.hdr_len, o.gso_size, o.csum_start, o.csum_offset};
+}
+
+std::unique_ptr<rp_plug> join(std::shared_ptr<Fabric> fabric, const rp_plug_options& o) {
+  auto memory = backend::PlugMemory::create();
+  auto port = std::make_unique<backend::RingPort>(memory.duplicate(), offloads_of(o.offloads));
+  auto plug = std::make_unique<rp_plug>(std::move(fabric), std::move(memory));
+  plug->port = plug->fabric->loop->add(std::move(port), o.name ? o.name : "plug");
+  return plug;
+}
+
+bool usable(const rp_plug* p) { return p && p->here(); }
+bool sendable(std::size_t length) { return length > 0 && length <= RP_MAX_FRAME; }
+
+/// Takes up to `n` frames, handing each to fn(i, frame).
+template <typename Fn>
+std::size_t take(rp_plug& p, std::size_t n, Fn&& fn) {
+  std::array<backend::Plug::Received, sw::Burst::kFrames> batch;
+  std::size_t taken = 0;
+  p.peeked = 0;
+  while (taken < n) {
+    const auto want = std::min(n - taken, batch.size());
+    const std::size_t got = p.plug.peek({batch.data(), want});
+    if (got == 0) break;
+    for (std::size_t i = 0; i < got; ++i) fn(taken + i, batch[i]);
+    p.plug.release(got);
+    taken += got;
+  }
+  return taken;
+}
+
+}  // namespace
+
+extern "C" {
+
+int rp_plug_open(const char* locator, const rp_plug_options* options, rp_plug** out,
+                 rp_error* err) {
+  return guarded(err, [&] {
+    if (!out) throw Error(Errc::invalid, "the place for the plug is NULL");
+    const auto o = versioned(options, rp_plug_options RP_PLUG_OPTIONS_INIT);
+    rp_switch_options s RP_SWITCH_OPTIONS_INIT;
+    s.poll_us = o.poll_us;
+    auto fabric = std::make_shared<Fabric>(loop_options(s), Log(o.log, o.log_opaque));
+    add_locator(*fabric, locator, nullptr);
+    auto plug = join(std::move(fabric), o);
+    plug->owns_fabric = true;
+    *out = plug.release();
+  });
+}
+
+int rp_plug_join(rp_switch* sw, const rp_plug_options* options, rp_plug** out, rp_error* err) {
+  return guarded(err, [&] {
+    if (!sw || !out) throw Error(Errc::invalid, "the switch or the place for the plug is NULL");
+    if (!sw->here())
+      throw Error(Errc::closed, "the switch belongs to the process that made it, before fork()");
+    const auto o = versioned(options, rp_plug_options RP_PLUG_OPTIONS_INIT);
+    *out = join(sw->fabric, o).release();
+  });
+}
+
+void rp_plug_close(rp_plug* plug) {
+  if (!usable(plug)) return;
+  guarded(nullptr, [&] {
+    if (plug->owns_fabric)
+      plug->fabric->loop.reset();
+    else if (plug->fabric->loop)
+      plug->fabric->loop->remove(plug->port);
+  });
+  delete plug;
+}
+
+int rp_plug_fd(const rp_plug* plug) { return usable(plug) ? plug->plug.fd() : -1; }
+
+rp_port rp_plug_port(const rp_plug* plug) { return plug ? plug->port : sw::kNoPort; }
+
+int rp_plug_counters(rp_plug* plug, rp_counter_fn fn, void* opaque, rp_error* err) {
+  return guarded(err, [&] {
+    if (!plug) throw Error(Errc::invalid, "the plug is NULL");
+    if (!usable(plug))
+      throw Error(Errc::closed, "the plug belongs to the process that made it, before fork()");
+    count(*plug->fabric, fn, opaque);
+  });
+}
+
+ssize_t rp_plug_send(rp_plug* plug, const void* frame, size_t length) {
+  if (!usable(plug)) return RP_ECLOSED;
+  if (!frame || !sendable(length)) return RP_EINVALID;
+  plug->reserved = 0;
+  const bool sent = plug->plug.send({static_cast<const std::uint8_t*>(frame), length}, {});
+  plug->plug.kick();
+  return sent ? static_cast<ssize_t>(length) : ssize_t{RP_ERESOURCES};
+}
+
+ssize_t rp_plug_recv(rp_plug* plug, void* buffer, size_t capacity) {
+  if (!usable(plug)) return RP_ECLOSED;
+  if (!buffer && capacity != 0) return RP_EINVALID;
+  ssize_t length = 0;
+  take(*plug, 1, [&](std::size_t, const backend::Plug::Received& f) {
+    length = static_cast<ssize_t>(f.bytes.size());
+    if (const auto n = std::min(capacity, f.bytes.size()); n != 0)
+      std::memcpy(buffer, f.bytes.data(), n);
+  });
+  return length;
+}
+
+size_t rp_plug_send_batch(rp_plug* plug, const rp_frame* frames, size_t n) {
+  if (!usable(plug) || !frames) return 0;
+  plug->reserved = 0;
+  size_t sent = 0;
+  for (; sent < n; ++sent) {
+    const rp_frame& f = frames[sent];
+    if (!f.data || !sendable(f.length) ||
+        !plug->plug.send({static_cast<const std::uint8_t*>(f.data), f.length}, from_c(f.offload)))
+      break;
+  }
+  plug->plug.kick();
+  return sent;
+}
+
+size_t rp_plug_recv_batch(rp_plug* plug, rp_frame* frames, size_t n) {
+  if (!usable(plug) || !frames) return 0;
+  return take(*plug, n, [&](std::size_t i, const backend::Plug::Received& f) {
+    const auto fits = std::min(frames[i].length, f.bytes.size());
+    if (fits != 0 && frames[i].data) std::memcpy(frames[i].data, f.bytes.data(), fits);
+    frames[i].length = f.bytes.size();
+    frames[i].offload = to_c(f.offload);
+  });
+}
+
+void* rp_plug_reserve(rp_plug* plug, size_t length) {
+  if (!usable(plug) || !sendable(length)) return nullptr;
+  std::uint8_t* place = plug->plug.reserve(static_cast<std::uint32_t>(length));
+  plug->reserved = place ? length : 0;
+  return place;
+}
+
+int rp_plug_commit(rp_plug* plug, size_t length, const rp_offload* offload) {
+  if (!usable(plug)) return RP_ECLOSED;
+  if (length == 0 || length > plug->reserved) return RP_EINVALID;
+  plug->reserved = 0;
+  plug->plug.commit(static_cast<std::uint32_t>(length), offload ? from_c(*offload) : sw::Offload{});
+  return RP_OK;
+}
+
+void rp_plug_kick(rp_plug* plug) {
+  if (usable(plug)) plug->plug.kick();
+}
+
+size_t rp_plug_peek(rp_plug* plug, rp_frame* frames, size_t n) {
+  if (!usable(plug) || !frames) return 0;
+  std::array<backend::Plug::Received, sw::Burst::kFrames> batch;
+  plug->peeked = plug->plug.peek({batch.data(), std::min(n, batch.size())});
+  for (std::size_t i = 0; i < plug->peeked; ++i) {
+    const auto& f = batch[i];
+    frames[i] = {const_cast<std::uint8_t*>(f.bytes.data()), f.bytes.size(), to_c(f.offload)};
+  }
+  plug->plug.keep();
+  return plug->peeked;
+}
+
+int rp_plug_release(rp_plug* plug, size_t n) {
+  if (!usable(plug)) return RP_ECLOSED;
+  if (n > plug->peeked) return RP_EINVALID;
+  plug->peeked = 0;
+  plug->plug.release(n);
+  return RP_OK;
+}
+
+}  // extern "C"

@@ -1,0 +1,278 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* ringplug.h - the C ABI of ringplug, and its manual.
+ *
+ * ringplug gives a guest its network. A *plug* is the emulator's end of it: Ethernet frames go in
+ * and come out. A *locator* says what network that is:
+ *
+ *     slirp?hostfwd=tcp:127.0.0.1:2222-:22      user-mode NAT
+ *     null                                      nothing at the other end
+ *
+ * `ringplug locators` lists them all. The shortest program:
+ *
+ *     rp_error err = RP_ERROR_INIT;
+ *     rp_plug *plug;
+ *     if (rp_plug_open("slirp", NULL, &plug, &err) != 0) {
+ *         complain(err.message);
+ *         return;
+ *     }
+ *     rp_plug_send(plug, frame, length);
+ *     struct pollfd p = { rp_plug_fd(plug), POLLIN, 0 };
+ *     while (poll(&p, 1, -1) > 0) {
+ *         ssize_t n = rp_plug_recv(plug, buffer, sizeof buffer);
+ *         if (n > 0) deliver(buffer, n);
+ *     }
+ *     rp_plug_close(plug);
+ *
+ * HOW IT IS BUILT. A plug is one port of a *switch*; a locator opens another. rp_plug_open() makes a
+ * private switch of those two on a thread of its own. With rp_switch_new() the host makes a switch
+ * itself, adds ports to it by locator, joins any number of plugs, and may run it on its own loop.
+ *
+ * THE RING. Plug and switch share memory that holds two virtqueues (virtio 1.2, 2.7):
+ *
+ *     from guest   [ . . . R R R R r . . . ]    R committed: the switch's until it is done with them
+ *                          |       |            r reserved: yours, one at a time
+ *                       freed   reserve         . free
+ *
+ *     to guest     [ e e F F F e e e e e e ]    F frames that wait: the switch wrote them, yours
+ *                        |     |                  from peek to release
+ *                     release  peek             e empty: the switch's to fill
+ *
+ * rp_plug_send() and rp_plug_recv() copy; reserve/commit and peek/release don't.
+ *
+ * THREADS. A plug may be used by one sending and one receiving thread at the same time; calls of the
+ * same direction must not overlap, and rp_plug_close() must not overlap with anything. Calls on a
+ * switch may come from any thread when the switch has its own; when the host runs the switch, all
+ * calls on it and its plugs' open and close come from the thread that dispatches.
+ * No call may be made from inside the log callback.
+ *
+ * THE HOST PROCESS stays as it was: no signal handlers, no signals, no output, no environment, no
+ * limits are touched. Threads are named rp-*, block all signals, and are gone after the last close,
+ * as are all descriptors and mappings. All descriptors are close-on-exec. After fork() the child
+ * must not use any object: calls return RP_ECLOSED there; rp_*_close() and _free() do nothing.
+ *
+ * ERRORS. Calls that can fail for a reason that a person should read return 0 or a negative RP_E*
+ * code and fill in an rp_error; the object then is as it was before and outputs are untouched.
+ *
+ * ABI. Structs that the host fills in start with their size; RP_*_INIT sets it. Fields are only
+ * ever added at the end.
+ */
+#ifndef RINGPLUG_H
+#define RINGPLUG_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#if defined(RP_BUILDING)
+#define RP_API __attribute__((visibility("default")))
+#else
+#define RP_API
+#endif
+
+/* ---- Errors ------------------------------------------------------------------------------- */
+
+enum {
+  RP_OK = 0,
+  RP_EINVALID = -1,     /* an argument or a text is wrong: mend it; the message names it */
+  RP_EUNKNOWN = -2,     /* no such scheme, option or port; the message lists what there is */
+  RP_EBUSY = -3,        /* a name, address or port is taken; the message says by whom if it can */
+  RP_EDENIED = -4,      /* a right is missing; the message names it and the remedy */
+  RP_ENOTFOUND = -5,    /* no such file, device or peer */
+  RP_EUNSUPPORTED = -6, /* this build or host can't do it */
+  RP_ERESOURCES = -7,   /* out of memory or descriptors, or a cap is reached: free some, retry */
+  RP_ESYSTEM = -8,      /* a system call failed; the message has its text */
+  RP_ECLOSED = -9,      /* the object belongs to another process (after fork) */
+  RP_EINTERNAL = -10    /* a bug in ringplug: please report it */
+};
+
+typedef struct rp_error {
+  size_t size;       /* sizeof(rp_error), set by the host */
+  int code;          /* RP_E* */
+  char message[500]; /* one sentence, NUL-terminated, no newline; names the thing and the remedy */
+} rp_error;
+#define RP_ERROR_INIT {sizeof(rp_error), 0, {0}}
+
+/* ---- Library ------------------------------------------------------------------------------ */
+
+/* The version of the library in use, such as "0.1.0". Static. */
+RP_API const char *rp_version(void);
+
+/* What a log callback is told. */
+enum { RP_LOG_ERROR = 0, RP_LOG_WARNING = 1, RP_LOG_INFO = 2, RP_LOG_DEBUG = 3 };
+
+/* Called with one sentence, without a newline, on any thread; never per frame. It must return soon
+ * and must not call into ringplug. */
+typedef void (*rp_log_fn)(void *opaque, int level, const char *sentence);
+
+/* Describes one option of a locator's scheme; see rp_locators(). All strings are static. */
+typedef struct rp_locator_info {
+  size_t size;          /* set by the library */
+  const char *scheme;   /* "slirp" */
+  const char *target;   /* syntax of what follows "scheme:"; "" when nothing may */
+  const char *summary;  /* of the scheme */
+  const char *example;  /* a whole locator */
+  const char *option;   /* NULL in the first call for a scheme, then each option's name */
+  const char *syntax;   /* of the option's value */
+  const char *fallback; /* the option's default as a user would write it; "" when there is none */
+  const char *text;     /* what the option does */
+} rp_locator_info;
+
+/* Calls fn for each scheme, then for each of its options, in the order of the documentation. The
+ * struct is valid during the call. This is the table that parses locators. */
+RP_API void rp_locators(void (*fn)(void *opaque, const rp_locator_info *info), void *opaque);
+
+/* ---- Switches ----------------------------------------------------------------------------- */
+
+typedef struct rp_switch rp_switch;
+typedef struct rp_plug rp_plug;
+typedef uint32_t rp_port; /* names a port of one switch; not reused while the switch lives */
+
+typedef struct rp_switch_options {
+  size_t size;          /* sizeof(rp_switch_options) */
+  int host_loop;        /* 0: a thread of its own; 1: the host polls rp_switch_fd() */
+  int poll_us;          /* busy time before sleeping, microseconds; -1: default (20; 0 on a host loop) */
+  uint32_t mac_entries; /* most addresses learned; 0: default (4096) */
+  uint32_t mac_ageing;  /* seconds after which an unused address is forgotten; 0: default (300) */
+  rp_log_fn log;        /* NULL: GLib's structured log, domain "ringplug" */
+  void *log_opaque;
+} rp_switch_options;
+#define RP_SWITCH_OPTIONS_INIT {sizeof(rp_switch_options), 0, -1, 0, 0, NULL, NULL}
+
+/* Makes a switch without ports. `options` may be NULL. The caller frees it. */
+RP_API int rp_switch_new(const rp_switch_options *options, rp_switch **out, rp_error *err);
+
+/* Closes all its ports and ends its thread. Plugs that joined it stay valid but dead: they must
+ * still be closed, and receive and send nothing. NULL is allowed. */
+RP_API void rp_switch_free(rp_switch *sw);
+
+/* Opens what the locator names as a port of the switch. `port` may be NULL. Blocks until the port
+ * works. Errors: RP_EUNKNOWN, RP_EINVALID for the locator; RP_EBUSY, RP_EDENIED, RP_ENOTFOUND for
+ * what it names. */
+RP_API int rp_switch_add(rp_switch *sw, const char *locator, rp_port *port, rp_error *err);
+
+/* Closes a port. RP_EUNKNOWN: there is none of that name. A plug's port goes by rp_plug_close(). */
+RP_API int rp_switch_remove(rp_switch *sw, rp_port port, rp_error *err);
+
+/* A switch on the host's loop: this descriptor is readable (level-triggered) when
+ * rp_switch_dispatch() has work. -1: the switch has a thread of its own. Owned by the switch. */
+RP_API int rp_switch_fd(const rp_switch *sw);
+
+/* Does the work there is, at most a few thousand frames; never blocks. SIGPIPE and other signals
+ * that the work itself raises don't reach the host. */
+RP_API void rp_switch_dispatch(rp_switch *sw);
+
+/* One counter of one port. Strings are valid during the call; values only grow, but for gauges
+ * such as "flows.open". */
+typedef void (*rp_counter_fn)(void *opaque, rp_port port, const char *port_name,
+                              const char *counter, uint64_t value);
+
+/* Calls fn for each counter of each port, drops with their reasons included. Consistent: taken
+ * between two turns of the switch. fn runs on the calling thread. */
+RP_API int rp_switch_counters(rp_switch *sw, rp_counter_fn fn, void *opaque, rp_error *err);
+
+/* ---- Plugs -------------------------------------------------------------------------------- */
+
+/* Offload metadata of a frame: struct virtio_net_hdr in host byte order (virtio 1.2, 5.1.6). All
+ * zero: the frame is complete. */
+typedef struct rp_offload {
+  uint8_t flags;    /* VIRTIO_NET_HDR_F_NEEDS_CSUM 1, VIRTIO_NET_HDR_F_DATA_VALID 2 */
+  uint8_t gso_type; /* VIRTIO_NET_HDR_GSO_NONE 0, TCPV4 1, TCPV6 4, UDP_L4 5, ECN 0x80 */
+  uint16_t hdr_len;
+  uint16_t gso_size;
+  uint16_t csum_start;
+  uint16_t csum_offset;
+} rp_offload;
+
+/* What the host takes from the switch unfinished. What it sends may use any offload. */
+enum { RP_OFFLOAD_CSUM = 1, RP_OFFLOAD_TSO4 = 2, RP_OFFLOAD_TSO6 = 4, RP_OFFLOAD_ECN = 8,
+       RP_OFFLOAD_USO = 16 };
+
+/* The longest frame, bytes: a 64 KiB segment with Ethernet and two 802.1Q headers. */
+#define RP_MAX_FRAME 65557
+
+typedef struct rp_plug_options {
+  size_t size;       /* sizeof(rp_plug_options) */
+  unsigned offloads; /* RP_OFFLOAD_*; 0: every frame comes complete */
+  const char *name;  /* of the port, in counters; NULL: "plug" */
+  int poll_us;       /* rp_plug_open(): as in rp_switch_options */
+  rp_log_fn log;     /* rp_plug_open(): as in rp_switch_options */
+  void *log_opaque;
+} rp_plug_options;
+#define RP_PLUG_OPTIONS_INIT {sizeof(rp_plug_options), 0, NULL, -1, NULL, NULL}
+
+/* Opens a plug to what the locator names, in one call: a private switch with a thread of its own and
+ * two ports. `options` may be NULL. Errors as rp_switch_add(). */
+RP_API int rp_plug_open(const char *locator, const rp_plug_options *options, rp_plug **out,
+                        rp_error *err);
+
+/* Adds a plug to a switch. The switch must outlive neither: see rp_switch_free(). */
+RP_API int rp_plug_join(rp_switch *sw, const rp_plug_options *options, rp_plug **out,
+                        rp_error *err);
+
+/* Unplugs, and closes the private switch if there is one: when it returns, its thread, descriptors
+ * and mappings are gone. NULL is allowed. */
+RP_API void rp_plug_close(rp_plug *plug);
+
+/* Readable exactly while a frame waits; poll it level-triggered. Don't read it. Owned by the plug. */
+RP_API int rp_plug_fd(const rp_plug *plug);
+
+/* The plug's port on its switch, for rp_switch_counters(). */
+RP_API rp_port rp_plug_port(const rp_plug *plug);
+
+/* As rp_switch_counters(), of the switch that the plug is on. */
+RP_API int rp_plug_counters(rp_plug *plug, rp_counter_fn fn, void *opaque, rp_error *err);
+
+/* Sends one complete frame, `length` bytes from the destination address on, without FCS. Returns
+ * length, or RP_ERESOURCES when the ring is full (the frame was not sent; nothing to wait on: the
+ * switch is that much behind), RP_EINVALID when length is 0 or above RP_MAX_FRAME. Never blocks. */
+RP_API ssize_t rp_plug_send(rp_plug *plug, const void *frame, size_t length);
+
+/* Receives one frame into `buffer`. Returns its length, 0 when none waits. A frame longer than
+ * `capacity` is cut to it, and the return value is its whole length. Never blocks. */
+RP_API ssize_t rp_plug_recv(rp_plug *plug, void *buffer, size_t capacity);
+
+/* One frame of a batch. */
+typedef struct rp_frame {
+  void *data;
+  size_t length;      /* bytes; rp_plug_recv_batch(): capacity before, length after */
+  rp_offload offload; /* all zero: complete */
+} rp_frame;
+
+/* Sends up to n frames with one notification. Returns how many were sent; fewer than n: the ring is
+ * full or frames[result] has no valid length. */
+RP_API size_t rp_plug_send_batch(rp_plug *plug, const rp_frame *frames, size_t n);
+
+/* Receives up to n frames into the buffers that frames[i].data and .length name. Returns how many;
+ * lengths are those of the whole frames, as in rp_plug_recv(). */
+RP_API size_t rp_plug_recv_batch(rp_plug *plug, rp_frame *frames, size_t n);
+
+/* Zero-copy sending: a place in the ring for a frame of at most `length` bytes, valid until the next
+ * commit or reserve. NULL: the ring is full, or length is 0 or above RP_MAX_FRAME. */
+RP_API void *rp_plug_reserve(rp_plug *plug, size_t length);
+
+/* Sends the first `length` bytes of the reserved place. `offload` may be NULL. The switch sees the
+ * frame at the next rp_plug_kick() at the latest. RP_EINVALID: nothing is reserved, or less than
+ * length. */
+RP_API int rp_plug_commit(rp_plug *plug, size_t length, const rp_offload *offload);
+
+/* Makes committed frames visible and wakes the switch if it sleeps; a system call only then. */
+RP_API void rp_plug_kick(rp_plug *plug);
+
+/* Zero-copy receiving: fills in up to n of the frames that wait, oldest first, without taking them.
+ * Their bytes are yours to read until rp_plug_release(). Returns how many (fewer than wait, when one
+ * had to be put together). A second peek starts over. */
+RP_API size_t rp_plug_peek(rp_plug *plug, rp_frame *frames, size_t n);
+
+/* Takes the first n frames of the last peek; their bytes are the switch's again. RP_EINVALID: n is
+ * more than the last peek showed. */
+RP_API int rp_plug_release(rp_plug *plug, size_t n);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* RINGPLUG_H */
