@@ -14,12 +14,12 @@ struct Mac {
   std::array<std::uint8_t, 6> bytes{};
   /// IEEE 802-2014, 8.2: the I/G bit.
   bool is_group() const noexcept { return bytes[0] & 1; }
-  bool is_zero() const noexcept { return *this == Mac{}; }
+  bool is_zero() const noexcept { return value() == 0; }
   /// The address in the low 48 bits, for keys.
   std::uint64_t value() const noexcept {
-    std::uint64_t v = 0;
-    for (auto b : bytes) v = (v << 8) | b;
-    return v;
+    Be64 v{};
+    std::memcpy(&v, bytes.data(), bytes.size());
+    return v.get() >> 16;
   }
   auto operator<=>(const Mac&) const = default;
 };

@@ -3,6 +3,7 @@
 #include "switch/switch.h"
 
 #include <algorithm>
+#include <cstring>
 
 #include "base/error.h"
 
@@ -116,7 +117,8 @@ PortId Switch::classify(Frame& f, Slot& from, Instant now) noexcept {
 }
 
 PortId Switch::learn_and_find(const Frame& f, Slot& from, Instant now) noexcept {
-  const EthHeader eth = *read_at<EthHeader>(f.head_bytes(), 0);
+  EthHeader eth;
+  std::memcpy(&eth, f.head.data(), sizeof eth);  // classify() has seen that it is there
   if (eth.src.is_group() || eth.src.is_zero()) return drop(from, Drop::bad_source);
   if (is_link_constrained(eth.dst)) return drop(from, Drop::reserved_address);
   const std::uint16_t vlan = vlan_of(f, eth);
