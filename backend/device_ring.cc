@@ -126,8 +126,9 @@ int DeviceRing::walk_indirect(const vring_desc& table, std::span<Segment> out,
   const std::uint32_t entries = table.len / sizeof(vring_desc);
   const auto* entry =
       reinterpret_cast<const vring_desc*>(memory_.translate(table.addr, table.len));
-  if (!entry || table.addr % alignof(vring_desc) != 0 || table.len % sizeof(vring_desc) != 0 ||
-      entries > ring_.size) {
+  // Where it lies for us counts: a region need not be as aligned for us as for the driver.
+  if (!entry || reinterpret_cast<std::uintptr_t>(entry) % alignof(vring_desc) != 0 ||
+      table.len % sizeof(vring_desc) != 0 || entries > ring_.size) {
     fail(RingFault::indirect);
     return 0;
   }

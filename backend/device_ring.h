@@ -64,6 +64,8 @@ class DeviceRing {
   void complete(std::uint16_t head, std::uint32_t written) noexcept;
   /// Makes completions visible. True: the driver asked to be notified of them.
   bool publish() noexcept;
+  /// The used index that the driver sees.
+  std::uint16_t published() const noexcept { return published_used_; }
 
   /// Asks for a kick on the next buffer. False: there is one already.
   bool enable_notifications() noexcept;

@@ -46,6 +46,8 @@ class DriverRing {
   /// Wants no notification for the next 65,535 completions.
   void disarm() noexcept;
   bool broken() const noexcept { return broken_; }
+  /// The device wrote what it never may; the ring is broken for good.
+  void fail() noexcept { broken_ = true; }
 
  private:
   bool refresh() noexcept;

@@ -121,8 +121,8 @@ sw::PortId Loop::add(std::unique_ptr<sw::Port> port, std::string name) {
   call([&](sw::Switch& s) {
     sw::Port& p = *port;
     id = s.add(std::move(port), std::move(name));
-    active_.reserve(s.port_count());
     try {
+      active_.reserve(s.port_count());
       watch(id, p);
     } catch (...) {
       s.remove(id);

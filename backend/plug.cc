@@ -28,14 +28,15 @@ Plug::Plug(PlugMemory memory)
       from_guest_(areas(mapping_.data(), PlugLayout::kFromGuest)),
       to_guest_(areas(mapping_.data(), PlugLayout::kToGuest)),
       aside_(std::make_unique<std::uint8_t[]>(sw::kMaxFrame)) {
+  // Armed before the port has a buffer: it may live already, and rings once only.
+  doorbell_.arm(taken_);
   refill(kQueue);
-  doorbell_.arm();
 }
 
 Plug::~Plug() = default;
 
 std::uint8_t* Plug::reserve(std::uint32_t len) noexcept {
-  const std::uint64_t need = (kHeader + len + kAlign - 1) & ~(kAlign - 1);
+  const std::uint64_t need = (std::uint64_t{kHeader} + len + kAlign - 1) & ~(kAlign - 1);
   std::uint64_t at = arena_next_;
   // A buffer is contiguous: what would wrap starts at the beginning instead.
   const std::uint64_t to_end = PlugLayout::kArena - at % PlugLayout::kArena;
@@ -85,7 +86,7 @@ bool Plug::send(std::span<const std::uint8_t> frame, const sw::Offload& offload)
   const auto len = static_cast<std::uint32_t>(frame.size());
   std::uint8_t* to = reserve(len);
   if (!to) return false;
-  std::memcpy(to, frame.data(), len);
+  if (len != 0) std::memcpy(to, frame.data(), len);
   commit(len, offload);
   return true;
 }
@@ -105,6 +106,13 @@ bool Plug::may_look() noexcept {
   if (!to_guest_.has_used() || !doorbell_.drain()) return false;
   signal_ = Signal::drained;
   return true;
+}
+
+/// A descriptor that stayed readable for a broken ring would keep the host's loop spinning.
+void Plug::hush() noexcept {
+  doorbell_.take();
+  doorbell_.drain();
+  signal_ = Signal::drained;
 }
 
 /// Reads the frame whose first buffer is the at-th completed one; moves `at` past it.
@@ -140,19 +148,26 @@ bool Plug::next_frame(std::uint16_t& at, Received& out) noexcept {
 
 std::size_t Plug::peek(std::span<Received> out) noexcept {
   peeked_n_ = 0;
-  if (!may_look()) return 0;
   const std::size_t want = std::min(out.size(), sw::Burst::kFrames);
-  const std::uint16_t waiting = to_guest_.used_count();
+  const std::uint16_t waiting = may_look() ? to_guest_.used_count() : std::uint16_t{0};
   std::uint16_t at = 0;
-  while (peeked_n_ < want && at < waiting && next_frame(at, out[peeked_n_])) {
+  while (peeked_n_ < want && at < waiting) {
+    if (!next_frame(at, out[peeked_n_])) {
+      to_guest_.fail();
+      break;
+    }
     peeked_[++peeked_n_] = at;
     if (out[peeked_n_ - 1].bytes.data() == aside_.get()) break;
   }
+  if (peeked_n_ == 0 && to_guest_.broken()) hush();
   return peeked_n_;
 }
 
 void Plug::release(std::size_t n) noexcept {
-  if (n == 0 || n > peeked_n_) return;
+  if (n == 0 || n > peeked_n_) {
+    keep();
+    return;
+  }
   const std::uint16_t buffers = peeked_[n];
   to_guest_.pop_used(buffers);
   taken_ = static_cast<std::uint16_t>(taken_ + buffers);
@@ -162,7 +177,7 @@ void Plug::release(std::size_t n) noexcept {
 }
 
 void Plug::keep() noexcept {
-  if (signal_ != Signal::drained) return;
+  if (signal_ != Signal::drained || to_guest_.broken()) return;
   doorbell_.signal();
   signal_ = Signal::signalled;
 }
@@ -175,9 +190,13 @@ void Plug::settle() noexcept {
     keep();
     return;
   }
+  if (to_guest_.broken()) {
+    hush();
+    return;
+  }
   if (signal_ == Signal::signalled) doorbell_.drain();
   signal_ = Signal::armed;
-  doorbell_.arm();
+  doorbell_.arm(taken_);
   if (to_guest_.rearm()) return;
   // A frame came in: either the port takes the doorbell and rings it, or we do.
   if (doorbell_.take()) {

@@ -51,13 +51,14 @@ class Plug {
   /// Looks at the next frames without taking them. They stay borrowed until release(). A frame that
   /// wraps around the buffers is copied aside, and ends the batch.
   std::size_t peek(std::span<Received> out) noexcept;
-  /// Takes the first n frames that peek() showed; their bytes are no longer ours. After a peek()
-  /// there must be a release() or a keep() before the descriptor is polled again.
+  /// Takes the first n frames that peek() showed; their bytes are no longer ours. None is keep().
+  /// After a peek() there must be a release() or a keep() before the descriptor is polled again.
   void release(std::size_t n) noexcept;
   /// Takes nothing for now: the descriptor stays readable.
   void keep() noexcept;
 
-  /// The shared memory is in a state that the port can't have written; nothing more will come.
+  /// The shared memory is in a state that the port can't have written; nothing more will come, and
+  /// the descriptor stays quiet.
   bool broken() const noexcept { return from_guest_.broken() || to_guest_.broken(); }
 
  private:
@@ -66,6 +67,7 @@ class Plug {
   void refill(std::uint16_t buffers) noexcept;
   void reclaim() noexcept;
   void settle() noexcept;
+  void hush() noexcept;
 
   PlugMemory shared_;
   Mapping mapping_;

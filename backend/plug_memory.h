@@ -40,24 +40,33 @@ struct PlugLayout {
 
 /// The doorbell towards the plug: rung at most once between two rearmings, so that the descriptor's
 /// readability says exactly whether a frame waits (plug.h has the whole protocol).
+/// The word holds what the plug had taken when it armed, so that a port which is late to ring for
+/// frames that were seen and taken meanwhile doesn't announce them a second time.
 class Doorbell {
  public:
   Doorbell(std::uint8_t* control_page, int eventfd) noexcept
       : armed_(reinterpret_cast<std::uint32_t*>(control_page)), eventfd_(eventfd) {}
 
-  /// Driver end.
-  void arm() noexcept { word().store(1, std::memory_order_seq_cst); }
-  /// Either end: true for the one that is to write the eventfd.
-  bool take() noexcept { return word().exchange(0, std::memory_order_seq_cst) == 1; }
-  /// Device end: a notification is due.
-  void ring() noexcept {
-    if (take()) signal();
+  /// Driver end: everything up to used index `taken` has been taken.
+  void arm(std::uint16_t taken) noexcept {
+    word().store(kArmed | taken, std::memory_order_seq_cst);
+  }
+  /// Driver end: true when the port won't ring any more until the next arm().
+  bool take() noexcept { return word().exchange(0, std::memory_order_seq_cst) != 0; }
+  /// Device end: a notification is due; `used` is the used index that the driver sees.
+  void ring(std::uint16_t used) noexcept {
+    std::uint32_t armed = word().load(std::memory_order_seq_cst);
+    if (armed == 0 || armed == (kArmed | used)) return;
+    // When this fails the driver has looked at the ring since, or will before it sleeps.
+    if (word().compare_exchange_strong(armed, 0, std::memory_order_seq_cst)) signal();
   }
   void signal() noexcept;
   /// Takes the signal back. False: there was none.
   bool drain() noexcept;
 
  private:
+  static constexpr std::uint32_t kArmed = 0x10000;
+
   std::atomic_ref<std::uint32_t> word() noexcept { return std::atomic_ref<std::uint32_t>(*armed_); }
   std::uint32_t* armed_;
   int eventfd_;

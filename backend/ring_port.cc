@@ -180,7 +180,7 @@ bool RingPort::send_one(const Frame& frame) noexcept {
 }
 
 bool RingPort::flush(Instant) noexcept {
-  if (to_guest_->publish()) doorbell_->ring();
+  if (to_guest_->publish()) doorbell_->ring(to_guest_->published());
   return false;
 }
 

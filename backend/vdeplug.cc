@@ -62,7 +62,7 @@ int errno_of(int code) {
 
 /// The caller's own message says only that it failed; the sentence goes to the log.
 ringplug_conn* refuse(int code, const char* sentence) {
-  g_log_structured("ringplug", G_LOG_LEVEL_MESSAGE, "MESSAGE", "ringplug: %s", sentence);
+  g_log_structured("ringplug", G_LOG_LEVEL_MESSAGE, "MESSAGE", "%s", sentence);
   errno = errno_of(code);
   return nullptr;
 }

@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// device_ring_fixture.h - a mock driver and a device ring over 256 KiB of shared memory.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <array>
+#include <memory>
+#include <string>
+
+#include "backend/device_ring.h"
+#include "tests/backend/mock_driver.h"
+#include "tests/backend/scale.h"
+
+namespace rp::backend {
+
+using Direction = DeviceRing::Direction;
+
+inline constexpr std::uint64_t kRegion = 0x10000;
+inline constexpr std::size_t kRegionSize = 0x40000;
+inline constexpr std::uint64_t kEnd = kRegion + kRegionSize;
+inline constexpr std::uint64_t kData = 0x20000;   ///< behind every ring of these tests
+inline constexpr std::uint64_t kTable = 0x40000;  ///< where indirect tables go
+inline constexpr std::uint16_t kSize = 16;
+inline constexpr DeviceRing::Features kAll{.event_idx = true, .indirect = true};
+
+class DeviceRingTest : public ::testing::Test {
+ protected:
+  DeviceRingTest() { add_region(memory, kRegion, kRegionSize); }
+
+  void start(std::uint16_t size = kSize, Direction direction = Direction::from_driver,
+             DeviceRing::Features features = kAll, std::uint16_t at = 0) {
+    driver = std::make_unique<MockDriver>(memory, packed_ring(size, kRegion), at);
+    ring = std::make_unique<DeviceRing>(memory, driver->where(), direction, features, at);
+  }
+  int pop() { return ring->pop(segments, head, bytes); }
+  /// Publishes what was offered; the device must find exactly this fault, and stay with it.
+  void expect_fault(RingFault fault) {
+    driver->publish();
+    EXPECT_EQ(pop(), 0);
+    EXPECT_STREQ(ring_fault_name(ring->fault()), ring_fault_name(fault));
+    expect_stopped();
+  }
+  /// A broken ring has no work, asks for nothing and completes what it had.
+  void expect_stopped() {
+    EXPECT_TRUE(ring->broken());
+    EXPECT_FALSE(ring->has_work());
+    EXPECT_EQ(pop(), 0);
+    EXPECT_TRUE(ring->enable_notifications()) << "it would never sleep";
+    // A fresh start over the same memory works.
+    const std::uint16_t size = driver->where().size;
+    start(size);
+    driver->chain({{kData, 60}});
+    driver->publish();
+    EXPECT_EQ(pop(), 1);
+  }
+  void expect_completed(std::uint32_t id, std::uint32_t len) {
+    MockDriver::Used used{};
+    ASSERT_TRUE(driver->reap(used));
+    EXPECT_EQ(used.id, id);
+    EXPECT_EQ(used.len, len);
+  }
+
+  GuestMemory memory;
+  std::unique_ptr<MockDriver> driver;
+  std::unique_ptr<DeviceRing> ring;
+  std::array<Segment, kMaxQueueSize> segments;
+  std::uint16_t head = 0;
+  std::uint32_t bytes = 0;
+};
+
+}  // namespace rp::backend
