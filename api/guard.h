@@ -11,12 +11,24 @@
 
 namespace rp::api {
 
+/// Copies a sentence into `to`: no control characters, as it may quote what a user or a file gave,
+/// and no character cut in half.
+inline void copy_sentence(char* to, std::size_t size, const char* sentence) noexcept {
+  const std::size_t length = std::strlen(sentence);
+  std::size_t n = std::min(length, size - 1);
+  const auto continues = [](char c) { return (static_cast<unsigned char>(c) & 0xc0) == 0x80; };
+  while (n < length && n > 0 && continues(sentence[n])) --n;
+  const auto printable = [](char c) {
+    return static_cast<unsigned char>(c) < 0x20 || c == 0x7f ? '?' : c;
+  };
+  std::transform(sentence, sentence + n, to, printable);
+  to[n] = 0;
+}
+
 inline int fail(rp_error* err, int code, const char* sentence) noexcept {
   if (err && err->size >= sizeof(rp_error)) {
     err->code = code;
-    const std::size_t n = std::min(std::strlen(sentence), sizeof err->message - 1);
-    std::memcpy(err->message, sentence, n);
-    err->message[n] = 0;
+    copy_sentence(err->message, sizeof err->message, sentence);
   }
   return code;
 }

@@ -156,7 +156,9 @@ size_t rp_plug_recv_batch(rp_plug* plug, rp_frame* frames, size_t n) {
 }
 
 void* rp_plug_reserve(rp_plug* plug, size_t length) {
-  if (!usable(plug) || !sendable(length)) return nullptr;
+  if (!usable(plug)) return nullptr;
+  plug->reserved = 0;
+  if (!sendable(length)) return nullptr;
   std::uint8_t* place = plug->plug.reserve(static_cast<std::uint32_t>(length));
   plug->reserved = place ? length : 0;
   return place;

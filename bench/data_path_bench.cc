@@ -5,7 +5,9 @@
 #include <benchmark/benchmark.h>
 #include <poll.h>
 
+#include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <thread>
 #include <vector>
 
@@ -209,6 +211,26 @@ void BM_PlugRoundTrip(benchmark::State& state) {
   rp_switch_free(sw);
 }
 BENCHMARK(BM_PlugRoundTrip)->Arg(60)->UseRealTime();
+
+/// From a locator's text to a plug that works, and its close; the median is of the open alone.
+void BM_PlugOpen(benchmark::State& state) {
+  std::vector<double> seconds;
+  for (auto _ : state) {
+    rp_error err = RP_ERROR_INIT;
+    rp_plug* plug = nullptr;
+    const auto start = std::chrono::steady_clock::now();
+    if (rp_plug_open("slirp", nullptr, &plug, &err) != 0) {
+      state.SkipWithError(err.message);
+      return;
+    }
+    seconds.push_back(std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+    rp_plug_close(plug);
+  }
+  std::nth_element(seconds.begin(), seconds.begin() + static_cast<long>(seconds.size() / 2),
+                   seconds.end());
+  state.counters["median open, s"] = seconds[seconds.size() / 2];
+}
+BENCHMARK(BM_PlugOpen)->Iterations(200)->UseRealTime();
 
 }  // namespace
 

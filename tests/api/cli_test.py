@@ -1,0 +1,229 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""cli_test.py - what the `ringplug` command prints, refuses and would run; speaks TAP.
+
+Usage: cli_test.py RINGPLUG VDEPLUG_MODULE VERSION
+"""
+import json
+import os
+import pathlib
+import shlex
+import stat
+import subprocess
+import sys
+import tempfile
+
+RINGPLUG, MODULE = (os.path.abspath(a) for a in sys.argv[1:3])
+VERSION = sys.argv[3]
+TESTS = []
+
+
+def test(function):
+    TESTS.append(function)
+    return function
+
+
+def run(*arguments, **environment):
+    env = {k: v for k, v in os.environ.items() if k != "VDEPLUGIN_PATH"}
+    env.update(environment)
+    return subprocess.run([RINGPLUG, *arguments], env=env, text=True, timeout=30,
+                          stdin=subprocess.DEVNULL, capture_output=True)
+
+
+def accepted(*arguments, **environment):
+    r = run(*arguments, **environment)
+    assert r.returncode == 0 and r.stderr == "", (r.returncode, r.stderr)
+    return r.stdout
+
+
+def refused(code, words, *arguments):
+    r = run(*arguments)
+    assert r.returncode == code, (r.returncode, r.stderr)
+    assert r.stdout == "", r.stdout
+    for word in words:
+        assert word in r.stderr, f"{word!r} is not in {r.stderr!r}"
+    assert r.stderr.startswith("ringplug"), r.stderr
+    assert r.stderr.count("\n") == 1, r.stderr
+
+
+def would_run(*arguments, **environment):
+    """The words of the command line that --print shows, its variables taken off."""
+    words = shlex.split(accepted("exec", "--print", *arguments, **environment))
+    variables = {}
+    while "=" in words[0]:
+        name, value = words.pop(0).split("=", 1)
+        variables[name] = value
+    return words, variables
+
+
+@test
+def help_lists_the_commands():
+    for option in "--help", "-h":
+        out = accepted(option)
+        assert "exec" in out and "locators" in out and "Usage:" in out, out
+
+
+@test
+def version():
+    assert accepted("--version") == f"ringplug {VERSION}\n"
+
+
+@test
+def no_command_is_wrong_usage():
+    r = run()
+    assert r.returncode == 2 and "Usage:" in r.stderr and r.stdout == ""
+
+
+@test
+def unknown_command_lists_the_commands():
+    refused(2, ["'exek'", "exec", "locators"], "exek")
+
+
+@test
+def commands_have_help():
+    assert "--print" in accepted("exec", "--help")
+    assert "--json" in accepted("locators", "--help")
+
+
+@test
+def locators_shows_every_scheme_and_option():
+    out = accepted("locators")
+    for scheme in json.loads(accepted("locators", "--json")):
+        assert f"{scheme['scheme']} - {scheme['summary']}" in out
+        assert f"example  {scheme['example']}\n" in out
+        for option in scheme["options"]:
+            assert f"  {option['name']}={option['syntax']}" in out, option
+            assert option["default"] in out
+
+
+@test
+def locators_columns_are_aligned():
+    lines = accepted("locators", "slirp").splitlines()
+    first = next(i for i, line in enumerate(lines) if line.startswith("  OPTION "))
+    default, text = lines[first].index("DEFAULT"), lines[first].index("WHAT")
+    for line, following in zip(lines[first:], lines[first + 1:] + [""]):
+        assert len(line) <= 100 and line == line.rstrip(), line
+        if line[default - 2:default] == "  ":
+            assert line[text - 2:text] == "  " and line[text] != " ", line
+        else:  # a wide cell has its line to itself
+            assert following[:default].isspace() and following[default] != " ", line
+
+
+@test
+def locators_of_one_scheme():
+    out = accepted("locators", "null")
+    assert out.startswith("null - ") and "slirp" not in out
+    assert [s["scheme"] for s in json.loads(accepted("locators", "--json", "null"))] == ["null"]
+
+
+@test
+def locators_refuses():
+    refused(2, ["'slurp'", "slirp", "null"], "locators", "slurp")
+    refused(2, ["'null'"], "locators", "slirp", "null")
+    refused(2, ["--yaml"], "locators", "--yaml")
+
+
+@test
+def lost_output_is_a_failure():
+    with open("/dev/full", "w") as full:
+        r = subprocess.run([RINGPLUG, "locators"], stdout=full, stderr=subprocess.PIPE, text=True)
+    assert r.returncode == 1 and "No space" in r.stderr, r
+
+
+@test
+def exec_qemu():
+    words, _ = would_run("slirp", "--", "qemu-system-x86_64", "-m", "512", "-append", "a 'b' $c")
+    assert words == ["qemu-system-x86_64", "-m", "512", "-append", "a 'b' $c",
+                     "-netdev", "vde,id=ringplug0,sock=ringplug://slirp",
+                     "-device", "virtio-net-pci,netdev=ringplug0"], words
+
+
+@test
+def exec_doubles_commas_for_qemu_only():
+    locator = "slirp?hostname=a,b&domainname=c"
+    words, _ = would_run(locator, "--", "/usr/bin/qemu-system-arm")
+    assert words[2] == "vde,id=ringplug0,sock=ringplug://slirp?hostname=a,,b&domainname=c", words
+    words, _ = would_run(locator, "--", "vdens", "true")
+    assert words == ["vdens", "ringplug://" + locator, "true"], words
+
+
+@test
+def exec_nic():
+    words, _ = would_run("--nic", "e1000,mac=52:54:00:00:00:01", "slirp", "--", "qemu-system-i386")
+    assert words[-1] == "e1000,mac=52:54:00:00:00:01,netdev=ringplug0", words
+    refused(2, ["e1000", "vdens"], "exec", "--nic=e1000", "slirp", "--", "vdens")
+
+
+@test
+def exec_picks_a_free_id():
+    words, _ = would_run("slirp", "--", "qemu-system-i386", "-netdev", "user,id=ringplug0")
+    assert words[-3].startswith("vde,id=ringplug1,") and words[-1].endswith("netdev=ringplug1")
+
+
+@test
+def exec_other_programs():
+    words, _ = would_run("slirp", "--", "vde_plug", "vde:///run/x")
+    assert words == ["vde_plug", "ringplug://slirp", "vde:///run/x"], words
+    words, _ = would_run("slirp", "--", "linux", "vec0:transport=vde,vnl={}", "mem=1G")
+    assert words == ["linux", "vec0:transport=vde,vnl=ringplug://slirp", "mem=1G"], words
+    words, _ = would_run("slirp?hostname=a,b", "--", "qemu-system-i386", "-netdev",
+                         "vde,id=n,sock={}")
+    assert words[1:] == ["-netdev", "vde,id=n,sock=ringplug://slirp?hostname=a,,b"], words
+
+
+@test
+def exec_refuses():
+    refused(2, ["'bochs'", "qemu-system-*", "vde_plug", "vdens", "{}"],
+            "exec", "slirp", "--", "bochs")
+    refused(2, ["no locator"], "exec", "--", "vdens")
+    refused(2, ["locator is empty"], "exec", "", "--", "vdens")
+    refused(2, ["'--'"], "exec", "slirp")
+    refused(2, ["'vdens'", "'--'"], "exec", "slirp", "vdens")
+    refused(2, ["no program"], "exec", "slirp", "--")
+    refused(2, ["'slurp'", "slirp"], "exec", "slurp", "--", "vdens")
+    refused(2, ["'hostfw'", "hostfwd"], "exec", "slirp?hostfw=x", "--", "vdens")
+    refused(1, ["/nonexistent/vdens", "No such file"], "exec", "slirp", "--", "/nonexistent/vdens")
+
+
+@test
+def exec_sets_the_module_path():
+    folder = os.path.dirname(os.path.realpath(MODULE))
+    _, variables = would_run("slirp", "--", "vdens")
+    path = variables["VDEPLUGIN_PATH"].split(":")
+    assert os.path.samefile(path[0], folder), path
+    # The variable is exclusive, so the system's own modules must be in it as well.
+    assert len(path) == 2 and path[1].endswith("/vdeplug"), path
+    _, variables = would_run("slirp", "--", "vdens", VDEPLUGIN_PATH="/a:/b")
+    assert variables["VDEPLUGIN_PATH"].split(":")[1:] == ["/a", "/b"], variables
+    _, variables = would_run("slirp", "--", "vdens", VDEPLUGIN_PATH="/a:" + folder)
+    assert variables == {}, variables
+
+
+@test
+def exec_becomes_the_program():
+    with tempfile.TemporaryDirectory() as folder:
+        fake = pathlib.Path(folder, "qemu-system-fake")
+        fake.write_text('#!/bin/sh\necho "$$ $VDEPLUGIN_PATH"\nprintf "%s\\n" "$@"\nexit 7\n')
+        fake.chmod(fake.stat().st_mode | stat.S_IXUSR)
+        p = subprocess.Popen([RINGPLUG, "exec", "null", "--", "qemu-system-fake", "a b"],
+                             env={**os.environ, "PATH": f"{folder}:{os.environ['PATH']}"},
+                             stdout=subprocess.PIPE, text=True)
+        out = p.communicate(timeout=30)[0].splitlines()
+        assert p.returncode == 7, p.returncode
+        pid, path = out[0].split(" ", 1)
+        assert int(pid) == p.pid and path, out
+        assert out[1:] == ["a b", "-netdev", "vde,id=ringplug0,sock=ringplug://null",
+                           "-device", "virtio-net-pci,netdev=ringplug0"], out
+
+
+def main():
+    print(f"1..{len(TESTS)}")
+    for number, function in enumerate(TESTS, 1):
+        try:
+            function()
+            print(f"ok {number} - {function.__name__}")
+        except Exception as error:  # pylint: disable=broad-except
+            print(f"not ok {number} - {function.__name__}")
+            print(f"# {type(error).__name__}: {error}".replace("\n", "\n# "))
+
+
+main()
