@@ -126,7 +126,7 @@ void Command::accept() noexcept {
     const int pid = clone(run_intermediate, block + sizeof(SpawnArgs) + 2 * kStack,
                           CLONE_VM | CLONE_VFORK, block);
     if (pid > 0) {
-      while (waitpid(pid, nullptr, __WCLONE) < 0 && errno == EINTR) {
+      while (waitpid(pid, nullptr, static_cast<int>(__WCLONE)) < 0 && errno == EINTR) {
       }
     }
     g_free(block);
