@@ -1,30 +1,21 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// command.cc - the nameless listener and the silent spawn.
+// command.cc - the silent spawn.
 #include "slirp/command.h"
 
-#include <fcntl.h>
 #include <glib.h>
 #include <sched.h>
 #include <signal.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <array>
 #include <cerrno>
-#include <cstring>
 
 #include "base/error.h"
 
 namespace rp::slirp {
 namespace {
 
-/// libslirp connects while it blocks; a full backlog would stop the switch's thread. No guest has
-/// that many flows.
-constexpr int kBacklog = 4096;
 /// Connections accepted in one call.
 constexpr int kAcceptBudget = 64;
 
@@ -59,30 +50,6 @@ int run_intermediate(void* opaque) {
   _exit(0);
 }
 
-/// Binds a listener in a directory that exists only for a moment. `inode` keeps the socket
-/// reachable through /proc/self/fd.
-Fd listen_nameless(Fd& inode) {
-  std::array<char, 32> dir{"/tmp/rp-cmd-XXXXXX"};
-  if (!mkdtemp(dir.data())) throw_errno("making a directory in /tmp", errno);
-  const std::string path = std::string(dir.data()) + "/s";
-  sockaddr_un a{};
-  a.sun_family = AF_UNIX;
-  std::memcpy(a.sun_path, path.c_str(), path.size());
-  Fd listener(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-  int error = 0;
-  if (!listener || bind(listener.get(), reinterpret_cast<sockaddr*>(&a), sizeof a) != 0 ||
-      listen(listener.get(), kBacklog) != 0)
-    error = errno;
-  if (error == 0) {
-    inode.reset(open(path.c_str(), O_PATH | O_CLOEXEC | O_NOFOLLOW));
-    if (!inode) error = errno;
-  }
-  unlink(path.c_str());
-  rmdir(dir.data());
-  if (error != 0) throw_errno("making a socket for the command", error);
-  return listener;
-}
-
 }  // namespace
 
 Command::Command(const std::string& command_line) {
@@ -101,22 +68,13 @@ Command::Command(const std::string& command_line) {
   }
   program_ = program;
   g_free(program);
-  try {
-    listener_ = listen_nameless(inode_);
-  } catch (...) {
-    g_strfreev(argv_);
-    throw;
-  }
-  path_ = "/proc/self/fd/" + std::to_string(inode_.get());
 }
 
-Command::~Command() {
-  g_strfreev(argv_);
-}
+Command::~Command() { g_strfreev(argv_); }
 
 void Command::accept() noexcept {
   for (int n = 0; n < kAcceptBudget; ++n) {
-    const Fd connection(accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC));
+    const Fd connection = listener_.accept(0);
     if (!connection) return;
     // Stacks for both clones behind the arguments, in one block.
     auto* block = static_cast<char*>(g_try_malloc(sizeof(SpawnArgs) + 2 * kStack));

@@ -5,7 +5,6 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/eventfd.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -17,84 +16,114 @@
 namespace rp::slirp {
 namespace {
 
-/// Connections that were told to go but whose sockets libslirp has not closed yet; more than a
-/// burst's worth of them and newcomers wait.
-constexpr std::uint32_t kMaxDying = 128;
+/// Connections that were told to go but whose sockets libslirp has not closed yet. They still hold
+/// descriptors, so there are no more of them than newcomers could take.
+constexpr std::uint32_t kMaxDying = Flows::kNewcomers;
+constexpr std::uint16_t kFragment = 0x3fff;  // more fragments, or an offset
+constexpr std::uint16_t kDhcpServer = 67, kDhcpClient = 68, kTftp = 69, kDhcp6Server = 547;
 
 struct Opening {
   FlowKey key;
-  bool stream;
+  bool stream = false;
+  bool v6 = false, fragment = false;
+  std::size_t l4 = 0;
 };
 
-/// The flow that this frame may open; nothing when it can't open one.
-std::optional<Opening> opening_of(std::span<const std::uint8_t> frame) noexcept {
+/// Where the flow comes from and goes to; nothing when it is neither IPv4 nor IPv6.
+std::optional<Opening> addresses_of(std::span<const std::uint8_t> frame) noexcept {
   const auto eth = read_at<sw::EthHeader>(frame, 0);
   if (!eth) return std::nullopt;
-  Opening o{};
-  std::size_t l4 = 0;
+  Opening o;
   if (eth->type.get() == sw::kEtherIpv4) {
     const auto ip = read_at<sw::Ipv4Header>(frame, sizeof *eth);
     if (!ip) return std::nullopt;
     o.key.proto = ip->proto;
     std::copy_n(reinterpret_cast<const std::uint8_t*>(&ip->src), 4, o.key.address.begin());
-    l4 = sizeof *eth + ip->header_len();
-  } else if (eth->type.get() == sw::kEtherIpv6) {
-    const auto ip = read_at<sw::Ipv6Header>(frame, sizeof *eth);
-    if (!ip) return std::nullopt;
-    o.key.proto = ip->next;
-    o.key.address = ip->src;
-    l4 = sizeof *eth + sizeof *ip;
-  } else {
-    return std::nullopt;
+    std::copy_n(reinterpret_cast<const std::uint8_t*>(&ip->dst), 4, o.key.peer.begin());
+    o.fragment = ip->frag.get() & kFragment;
+    o.l4 = sizeof *eth + ip->header_len();
+    return o;
   }
-  if (o.key.proto == sw::kProtoTcp) {
-    const auto tcp = read_at<sw::TcpHeader>(frame, l4);
+  const auto ip = read_at<sw::Ipv6Header>(frame, sizeof *eth);
+  if (!ip || eth->type.get() != sw::kEtherIpv6) return std::nullopt;
+  o.v6 = true;
+  o.key.proto = ip->next;
+  o.key.address = ip->src;
+  o.key.peer = ip->dst;
+  o.l4 = sizeof *eth + sizeof *ip;
+  return o;
+}
+
+/// libslirp answers these by itself. The guard lets TFTP and DHCPv6 go to its servers only; DHCP to
+/// another host comes from one port, so each address has one such socket at most.
+bool for_a_service(const sw::UdpHeader& udp, bool v6) noexcept {
+  const std::uint16_t to = udp.dport.get();
+  return to == kTftp || (v6 && to == kDhcp6Server) ||
+         (!v6 && to == kDhcpServer && udp.sport.get() == kDhcpClient);
+}
+
+/// The flow that this frame may open; nothing when it can't open one.
+std::optional<Opening> opening_of(std::span<const std::uint8_t> frame) noexcept {
+  auto o = addresses_of(frame);
+  // There is no ping of hosts over IPv6; what comes is neighbour discovery.
+  if (!o || o->key.proto == sw::kProtoIcmp6) return std::nullopt;
+  if (o->key.proto == sw::kProtoTcp) {
+    const auto tcp = read_at<sw::TcpHeader>(frame, o->l4);
     if (!tcp || (tcp->flags & (sw::kTcpSyn | sw::kTcpAck)) != sw::kTcpSyn) return std::nullopt;
-    o.stream = true;
-    o.key.port = tcp->sport.get();
-  } else if (const auto udp = read_at<sw::UdpHeader>(frame, l4);
-             udp && o.key.proto == sw::kProtoUdp) {
-    o.key.port = udp->sport.get();
+    o->stream = true;
+    o->key.port = tcp->sport.get();
+    o->key.peer_port = tcp->dport.get();
+    return o;
   }
+  o->key.peer = {};
+  const auto udp = read_at<sw::UdpHeader>(frame, o->l4);
+  if (o->fragment || !udp || o->key.proto != sw::kProtoUdp) return o;
+  if (for_a_service(*udp, o->v6)) return std::nullopt;
+  o->key.port = udp->sport.get();
   return o;
 }
 
 }  // namespace
 
-bool Flows::descriptors_scarce() noexcept {
+rlim_t Flows::descriptors_left() noexcept {
   rlimit limit;
-  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return true;
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return 0;
   // The kernel gives the lowest free number, which tells how far the table is filled.
   const Fd probe(eventfd(0, EFD_CLOEXEC));
-  return !probe || static_cast<rlim_t>(probe.get()) + kReserve >= limit.rlim_cur;
+  const auto used = static_cast<rlim_t>(probe.get());
+  return probe && used < limit.rlim_cur ? limit.rlim_cur - used : 0;
+}
+
+bool Flows::descriptors_scarce() noexcept {
+  return descriptors_left() <= kReserve;
 }
 
 bool Flows::enter(std::span<const std::uint8_t> frame, sw::PortId guest) noexcept {
   owner_ = guest;
   const auto opening = opening_of(frame);
-  if (!opening) {
-    key_ = {};
-    return true;
-  }
-  key_ = opening->key;
+  key_ = opening ? opening->key : FlowKey{};
+  if (!opening) return true;
   Guest& g = guests_[guest];
-  if (g.flows >= max_ && over_quota(g, key_, opening->stream)) {
-    ++refused_quota_;
-    return false;
-  }
-  if (opening->stream && descriptors_scarce() && !evict_half_open(g)) {
-    ++refused_scarce_;
-    return false;
-  }
-  return true;
+  if (!opening->fragment && key_.proto != sw::kProtoIcmp && has_socket(g)) return true;
+  const rlim_t left = descriptors_left();
+  const bool full = g.flows >= max_;
+  const bool scarce = left <= kReserve || (g.flows >= kFew && left <= kReserve + kNewcomers);
+  if (!full && !scarce) return true;
+  const bool made_room = opening->stream && g.dying < kMaxDying && evict_half_open(g);
+  // What was evicted keeps its descriptor until libslirp looks again.
+  if (made_room && left > kReserve) return true;
+  ++(full ? refused_quota_ : refused_scarce_);
+  return false;
 }
 
-bool Flows::over_quota(Guest& guest, const FlowKey& key, bool stream) noexcept {
-  if (stream) return guest.dying >= kMaxDying || !evict_half_open(guest);
-  // A datagram of a flow that has its socket opens none.
-  return key.proto != sw::kProtoUdp ||
-         std::none_of(flows_.begin(), flows_.end(),
-                      [&](const Flow& f) { return f.open && f.owner == owner_ && f.key == key; });
+/// A frame of a flow that has its socket opens none: a datagram, or a SYN that is sent again.
+bool Flows::has_socket(Guest& guest) const noexcept {
+  const auto is_it = [&](const Flow& f) { return f.open && f.owner == owner_ && f.key == key_; };
+  if (guest.last < flows_.size() && is_it(flows_[guest.last])) return true;
+  const auto found = std::find_if(flows_.begin(), flows_.end(), is_it);
+  if (found == flows_.end()) return false;
+  guest.last = static_cast<std::size_t>(found - flows_.begin());
+  return true;
 }
 
 bool Flows::evict_half_open(Guest& guest) noexcept {

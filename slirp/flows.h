@@ -3,11 +3,14 @@
 //
 // Theory of operation: libslirp announces each socket it opens and closes for a guest's traffic
 // (register_poll_fd). Whoever's frame is being handled at that moment owns the socket; sockets of
-// forwarded connections belong to the host. Before a frame that may open a socket goes in, admit()
+// forwarded connections belong to the host. Before a frame that may open a socket goes in, enter()
 // compares the guest's count with its quota. At the quota a new TCP connection takes the place of
 // the guest's oldest one that is still connecting, if there is any. The process keeps kReserve
-// descriptors that no guest can take.
+// descriptors that no guest can take, and kNewcomers more that only a guest with few flows can. At
+// either limit fragments are refused: all but the first do not say which flow they belong to.
 #pragma once
+
+#include <sys/resource.h>
 
 #include <cstdint>
 #include <deque>
@@ -19,11 +22,13 @@
 
 namespace rp::slirp {
 
-/// What identifies a guest's flow on the guest's side.
+/// What libslirp finds a guest's socket by. The peer matters for TCP only.
 struct FlowKey {
   std::uint8_t proto = 0;
   sw::Ip6Addr address{};  ///< IPv4 in the first four bytes
   std::uint16_t port = 0;
+  sw::Ip6Addr peer{};
+  std::uint16_t peer_port = 0;
   bool operator==(const FlowKey&) const = default;
 };
 
@@ -31,6 +36,9 @@ class Flows {
  public:
   /// Descriptors that stay free for the host, whatever guests do.
   static constexpr int kReserve = 64;
+  /// More that are kept for guests with fewer than kFew flows.
+  static constexpr int kNewcomers = 32;
+  static constexpr std::uint32_t kFew = 8;
 
   explicit Flows(unsigned max_per_guest) : max_(max_per_guest) {}
 
@@ -60,9 +68,11 @@ class Flows {
   };
   struct Guest {
     std::uint32_t flows = 0, dying = 0;
+    std::size_t last = 0;                                  ///< descriptor of the flow last found
     std::deque<std::pair<int, std::uint64_t>> connecting;  ///< fd, serial; oldest first
   };
-  bool over_quota(Guest& guest, const FlowKey& key, bool stream) noexcept;
+  static rlim_t descriptors_left() noexcept;
+  bool has_socket(Guest& guest) const noexcept;
   bool evict_half_open(Guest& guest) noexcept;
 
   unsigned max_;

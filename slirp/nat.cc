@@ -75,7 +75,12 @@ struct Nat::Callbacks {
 
 Nat::Nat(const Config& config, Log log, ToGuest to_guest, Instant now)
     : log_(log), to_guest_(std::move(to_guest)), now_(now), flows_(config.max_flows) {
-  open(config);
+  try {
+    open(config);
+  } catch (...) {
+    close();
+    throw;
+  }
 }
 
 void Nat::open(const Config& config) {
@@ -149,6 +154,7 @@ void Nat::fill() noexcept {
   listeners_.clear();
   polls_.begin();
   for (const auto& c : commands_) polls_.add(c->fd(), SLIRP_POLL_IN);
+  for (const auto& r : relays_) r->watch(polls_);
   slirp_pollfds_fill(
       slirp_.get(), &timeout_ms_,
       [](int fd, int events, void* opaque) { return self(opaque).watch(fd, events); }, this);
@@ -163,6 +169,7 @@ void Nat::run(Instant now) noexcept {
   for (const auto& c : commands_) {
     if (polls_.revents(c->fd()) & SLIRP_POLL_IN) c->accept();
   }
+  for (const auto& r : relays_) r->run(polls_);
   if (now >= advertise_at_) {
     advertise_at_ = Instant::max();
     slirp_handle_timer(slirp_.get(), SLIRP_TIMER_RA, nullptr);
@@ -183,14 +190,15 @@ bool Nat::prepare_wait(Instant now, bool fragments) noexcept {
     need_poll_ = true;
     return false;
   }
-  wake_at_ = Instant::max();
+  Instant due = advertise_at_;
   if (timeout_ms_ <= kFastTimer)
-    wake_at_ = now + std::chrono::milliseconds(kFastTimer);
+    due = std::min<Instant>(due, now + std::chrono::milliseconds(kFastTimer));
   else if (flows_.streams() > 0 || fragments)
-    wake_at_ = now + kSlowTimer;
+    due = std::min<Instant>(due, now + kSlowTimer);
   else if (flows_.count() > 0)
-    wake_at_ = now + kIdleSweep;
-  wake_at_ = std::min(wake_at_, advertise_at_);
+    due = std::min<Instant>(due, now + kIdleSweep);
+  // What was due before stays due, however often frames that need no run() wake the port.
+  wake_at_ = std::min(wake_at_, due);
   polls_.set_timer(wake_at_);
   return true;
 }

@@ -19,6 +19,7 @@
 #include "slirp/config.h"
 #include "slirp/flows.h"
 #include "slirp/poll_set.h"
+#include "slirp/unix_relay.h"
 
 namespace rp::slirp {
 
@@ -59,6 +60,7 @@ class Nat {
   };
 
   void open(const Config& config);
+  void close() noexcept;
   void add_hostfwd(const HostForward& f, const Config& config);
   void add_guestfwd(const GuestForward& f, const Config& config);
   void prepare_unix_path(const HostForward& f);
@@ -72,6 +74,7 @@ class Nat {
   PollSet polls_;
   Flows flows_;
   std::vector<std::unique_ptr<Command>> commands_;
+  std::vector<std::unique_ptr<UnixRelay>> relays_;
   std::vector<UnixForward> unix_forwards_;
   std::vector<int> listeners_;  ///< as of the last fill()
   std::unique_ptr<sockaddr_in> outbound_;

@@ -114,14 +114,17 @@ void Nat::announce_port(const HostForward& f) {
 void Nat::add_guestfwd(const GuestForward& f, const Config& config) {
   const std::string what = "slirp: guestfwd=" + f.text;
   if (!config.ipv4) throw Error(Errc::invalid, what + ": ipv4 is off");
-  std::string path = f.value;
-  if (f.target == GuestForward::Target::command) {
-    try {
+  std::string path;
+  try {
+    if (f.target == GuestForward::Target::command) {
       commands_.push_back(std::make_unique<Command>(f.value));
-    } catch (const Error& e) {
-      throw Error(e.code(), what + ": " + e.what());
+      path = commands_.back()->path();
+    } else {
+      relays_.push_back(std::make_unique<UnixRelay>(f.value));
+      path = relays_.back()->path();
     }
-    path = commands_.back()->path();
+  } catch (const Error& e) {
+    throw Error(e.code(), what + ": " + e.what());
   }
   in_addr address = f.address;
   if (slirp_add_unix(slirp_.get(), path.c_str(), &address, f.port) != 0)
@@ -130,6 +133,11 @@ void Nat::add_guestfwd(const GuestForward& f, const Config& config) {
 }
 
 Nat::~Nat() {
+  close();
+}
+
+/// Everything that outlives a process' descriptors goes too: the UNIX sockets' names.
+void Nat::close() noexcept {
   slirp_.reset();
   for (const auto& u : unix_forwards_) {
     struct stat st;

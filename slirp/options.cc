@@ -173,6 +173,16 @@ bool in_prefix(const Config& c, const in6_addr& a) {
   return true;
 }
 
+/// libslirp means to check this, but compares ports of different byte orders.
+void check_distinct(const std::vector<GuestForward>& all) {
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    for (std::size_t j = 0; j < i; ++j) {
+      if (all[i].address.s_addr == all[j].address.s_addr && all[i].port == all[j].port)
+        bad("slirp: guestfwd=" + all[i].text + ": another guestfwd has the address and port");
+    }
+  }
+}
+
 void finish_ipv4(Config& c) {
   // QEMU's plan: 10.0.2.0/24 with .2, .3 and .15 in the last two bytes of any other network.
   if (!c.host) c.host = inside(c, 0x0202);
@@ -185,10 +195,11 @@ void finish_ipv4(Config& c) {
   if (c.host->s_addr == c.dhcpstart->s_addr || c.dns->s_addr == c.dhcpstart->s_addr ||
       c.host->s_addr == c.dns->s_addr)
     bad("slirp: host, dns and dhcpstart must be three different addresses");
-  for (const auto& f : c.guestfwd) {
-    if (f.address.s_addr == 0) continue;
+  for (auto& f : c.guestfwd) {
+    if (f.address.s_addr == 0) f.address = inside(c, 0x0204);
     check_inside(c, "guestfwd", f.address);
   }
+  check_distinct(c.guestfwd);
 }
 
 void finish_ipv6(Config& c) {

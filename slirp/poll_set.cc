@@ -20,6 +20,8 @@ std::uint32_t to_epoll(int events) noexcept {
   if (events & SLIRP_POLL_IN) e |= EPOLLIN;
   if (events & SLIRP_POLL_OUT) e |= EPOLLOUT;
   if (events & SLIRP_POLL_PRI) e |= EPOLLPRI;
+  // Always reported; named so that it can be all that is waited for.
+  if (events & (SLIRP_POLL_HUP | SLIRP_POLL_ERR)) e |= EPOLLERR;
   return e;
 }
 

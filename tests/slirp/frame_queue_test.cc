@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// frame_queue_test.cc - the bounded queue against a naive twin.
+#include "slirp/frame_queue.h"
+
+#include <gtest/gtest.h>
+
+#include <deque>
+#include <random>
+
+#include "tests/slirp/host.h"
+
+namespace rp::slirp {
+namespace {
+
+using test::Data;
+using test::pattern;
+
+Data copy_of(std::span<const std::uint8_t> s) {
+  return {s.begin(), s.end()};
+}
+
+TEST(FrameQueue, KeepsOrderAndBytes) {
+  FrameQueue q(1000, 10);
+  EXPECT_TRUE(q.empty());
+  for (std::uint32_t i = 1; i <= 5; ++i) EXPECT_TRUE(q.push(pattern(i * 10, i)));
+  ASSERT_EQ(q.size(), 5u);
+  for (std::uint32_t i = 1; i <= 5; ++i) EXPECT_EQ(copy_of(q.at(i - 1)), pattern(i * 10, i));
+  q.pop(2);
+  EXPECT_EQ(copy_of(q.at(0)), pattern(30, 3));
+  q.pop(0);
+  EXPECT_EQ(q.size(), 3u);
+}
+
+TEST(FrameQueue, RefusesWhatDoesNotFit) {
+  FrameQueue q(100, 3);
+  EXPECT_FALSE(q.push({}));
+  EXPECT_FALSE(q.push(pattern(101)));
+  EXPECT_TRUE(q.push(pattern(100)));
+  EXPECT_FALSE(q.push(pattern(1)));
+  q.pop(1);
+  for (int i = 0; i < 3; ++i) EXPECT_TRUE(q.push(pattern(10)));
+  EXPECT_FALSE(q.push(pattern(10)));
+}
+
+TEST(FrameQueue, WrapsAroundWithoutTouchingWhatWaits) {
+  FrameQueue q(100, 10);
+  EXPECT_TRUE(q.push(pattern(60, 1)));
+  EXPECT_TRUE(q.push(pattern(30, 2)));
+  q.pop(1);
+  EXPECT_TRUE(q.push(pattern(50, 3)));   // at the start
+  EXPECT_FALSE(q.push(pattern(11, 4)));  // 10 bytes are free
+  EXPECT_TRUE(q.push(pattern(10, 5)));
+  EXPECT_FALSE(q.push(pattern(1, 6)));
+  EXPECT_EQ(copy_of(q.at(0)), pattern(30, 2));
+  EXPECT_EQ(copy_of(q.at(1)), pattern(50, 3));
+  EXPECT_EQ(copy_of(q.at(2)), pattern(10, 5));
+}
+
+/// The queue may refuse for want of contiguous room, the twin only for want of room at all.
+TEST(FrameQueue, AgreesWithANaiveTwin) {
+  constexpr std::size_t kBytes = 4096, kFrames = 32;
+  FrameQueue q(kBytes, kFrames);
+  std::deque<Data> twin;
+  std::size_t held = 0;
+  std::mt19937 random(7);
+  for (std::uint32_t step = 0; step < 200'000; ++step) {
+    if (random() % 3 != 0) {
+      const Data frame = pattern(1 + random() % (random() % 8 ? 200 : 1500), step);
+      if (q.push(frame)) {
+        twin.push_back(frame);
+        held += frame.size();
+        ASSERT_LE(held, kBytes);
+        ASSERT_LE(twin.size(), kFrames);
+      } else {
+        ASSERT_TRUE(twin.size() == kFrames || held + frame.size() + 1500 > kBytes / 2) << step;
+      }
+    } else if (!twin.empty()) {
+      const std::size_t n = random() % (twin.size() + 1);
+      for (std::size_t i = 0; i < n; ++i, twin.pop_front()) {
+        ASSERT_EQ(copy_of(q.at(i)), twin.front()) << step;
+        held -= twin.front().size();
+      }
+      q.pop(n);
+    }
+    ASSERT_EQ(q.size(), twin.size());
+    ASSERT_EQ(q.empty(), twin.empty());
+  }
+}
+
+}  // namespace
+}  // namespace rp::slirp
