@@ -41,6 +41,11 @@ class FrameQueue {
     const auto& f = frames_[(first_ + i) % frames_.size()];
     return {bytes_.get() + f.offset, f.len};
   }
+  /// The youngest frame, to be overwritten by one of the same length. Call only when not empty().
+  std::span<std::uint8_t> back() noexcept {
+    const auto& f = frames_[(first_ + count_ - 1) % frames_.size()];
+    return {bytes_.get() + f.offset, f.len};
+  }
   void pop(std::size_t n) noexcept {
     first_ = (first_ + n) % frames_.size();
     count_ -= n;

@@ -5,8 +5,11 @@
 #include <arpa/inet.h>
 #include <fcntl.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
+
+#include "slirp/ack_filter.h"
 
 namespace rp::slirp {
 namespace {
@@ -67,10 +70,14 @@ SlirpPort::SlirpPort(const Config& config, Log log, Instant now)
 SlirpPort::~SlirpPort() = default;
 
 void SlirpPort::to_guest(std::span<const std::uint8_t> frame) noexcept {
-  if (!guard_->from_nat(frame, now_))
+  if (!guard_->from_nat(frame, now_)) {
     ++inconsistent_;
-  else if (!queue_.push(frame))
+  } else if (queue_.size() > lent_ && supersedes(frame, queue_.back())) {
+    std::copy(frame.begin(), frame.end(), queue_.back().begin());
+    ++acks_saved_;
+  } else if (!queue_.push(frame)) {
     ++overflow_;
+  }
 }
 
 void SlirpPort::receive(sw::Burst& burst, Instant now) noexcept {
@@ -114,6 +121,7 @@ void SlirpPort::report(const CounterSink& sink) const {
   guard_->report(sink);
   nat_->report(sink);
   sink("nat.not-addressed", not_ours_);
+  sink("nat.acks-saved", acks_saved_);
   sink("nat.queue-overflow", overflow_);
   sink("nat.inconsistent", inconsistent_);
 }

@@ -42,7 +42,7 @@ class SlirpPort final : public sw::Port {
   Instant now_{};
   std::unique_ptr<Nat> nat_;
   std::size_t lent_ = 0;
-  std::uint64_t not_ours_ = 0, overflow_ = 0, inconsistent_ = 0;
+  std::uint64_t not_ours_ = 0, acks_saved_ = 0, overflow_ = 0, inconsistent_ = 0;
   std::array<std::uint8_t, sw::kMaxFrame> scratch_;
 };
 

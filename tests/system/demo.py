@@ -85,7 +85,8 @@ def run(card):
         answer = ""
         with contextlib.suppress(OSError):
             answer = fetch(forwarded)
-        show("host", f"curl -i http://127.0.0.1:{forwarded}/", answer)
+        say(f"  host: GET http://127.0.0.1:{forwarded}/")
+        say("".join(f"  {line}\n" for line in answer.splitlines()).rstrip("\n"))
         happened["the host fetched a page from the guest"] = GUEST_PAGE in answer
 
         step("powering the guest off")
