@@ -11,6 +11,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string_view>
@@ -77,6 +78,10 @@ class Guard {
 
   /// May libslirp hold fragments of an unfinished datagram? Then its slow timer must be run.
   bool fragments_pending(Instant now) const noexcept;
+
+  /// Makes, for each TFTP transfer that libslirp may still have open, the frame with which its
+  /// client would end it. Before closing.
+  void end_transfers(const std::function<void(std::span<const std::uint8_t>)>& send) const;
 
   void report(const CounterSink& sink) const;
 

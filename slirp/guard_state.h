@@ -90,6 +90,14 @@ class TftpSessions {
   void answered(const sw::Ip6Addr& client, std::uint16_t client_port, std::uint16_t op,
                 std::size_t data_len) noexcept;
   void close(const sw::Ip6Addr& client, std::uint16_t client_port) noexcept;
+  /// Calls fn(client, port) for each slot that was ever taken: libslirp may keep a file open for
+  /// transfers that are as good as over.
+  template <typename Fn>
+  void each(Fn&& fn) const {
+    for (const Session& s : sessions_) {
+      if (s.client_port != 0) fn(s.client, s.client_port);
+    }
+  }
 
  private:
   struct Session {

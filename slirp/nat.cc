@@ -16,6 +16,9 @@ constexpr auto kSlowTimer = 499ms;
 /// How late an idle datagram socket may be closed; libslirp gives it 10 s (DNS) or 240 s.
 constexpr auto kIdleSweep = 30s;
 
+/// How far libslirp's clock may lag behind when a frame goes in.
+constexpr auto kClockStep = 10ms;
+
 Nat& self(void* opaque) { return *static_cast<Nat*>(opaque); }
 
 }  // namespace
@@ -125,8 +128,18 @@ void Nat::open(const Config& config) {
   for (const auto& f : config.guestfwd) add_guestfwd(f, config);
 }
 
-bool Nat::input(std::span<const std::uint8_t> frame, sw::PortId guest, Instant now) noexcept {
+/// libslirp looks at the clock only when it looks at its sockets; what it opens after a long sleep
+/// would expire at once.
+void Nat::wind_clock(Instant now) noexcept {
   now_ = now;
+  if (now - wound_at_ < kClockStep) return;
+  wound_at_ = now;
+  constexpr int kNoSockets = 1;
+  slirp_pollfds_poll(slirp_.get(), kNoSockets, [](int, void*) { return 0; }, this);
+}
+
+bool Nat::input(std::span<const std::uint8_t> frame, sw::PortId guest, Instant now) noexcept {
+  wind_clock(now);
   const bool admitted = flows_.enter(frame, guest);
   if (admitted) {
     current_ = frame;
@@ -175,6 +188,7 @@ void Nat::run(Instant now) noexcept {
     slirp_handle_timer(slirp_.get(), SLIRP_TIMER_RA, nullptr);
   }
   need_poll_ = false;
+  wound_at_ = now;
   slirp_pollfds_poll(
       slirp_.get(), 0, [](int i, void* opaque) { return self(opaque).polls_.revents(i); }, this);
   polls_.clear();

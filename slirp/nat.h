@@ -65,6 +65,7 @@ class Nat {
   void add_guestfwd(const GuestForward& f, const Config& config);
   void prepare_unix_path(const HostForward& f);
   void announce_port(const HostForward& f);
+  void wind_clock(Instant now) noexcept;
   void fill() noexcept;
   int watch(int fd, int events) noexcept;
 
@@ -84,6 +85,7 @@ class Nat {
   std::span<const std::uint8_t> current_;  ///< the frame inside input()
   bool need_fill_ = true, need_poll_ = true;
   std::uint32_t timeout_ms_ = 0;
+  Instant wound_at_ = Instant::min() / 2;
   Instant wake_at_ = Instant::max(), advertise_at_ = Instant::max();
 };
 

@@ -67,7 +67,10 @@ SlirpPort::SlirpPort(const Config& config, Log log, Instant now)
       nat_(std::make_unique<Nat>(
           config, log, [this](std::span<const std::uint8_t> f) { to_guest(f); }, now)) {}
 
-SlirpPort::~SlirpPort() = default;
+SlirpPort::~SlirpPort() {
+  guard_->end_transfers(
+      [this](std::span<const std::uint8_t> f) { nat_->input(f, sw::kNoPort, now_); });
+}
 
 void SlirpPort::to_guest(std::span<const std::uint8_t> frame) noexcept {
   if (!guard_->from_nat(frame, now_)) {

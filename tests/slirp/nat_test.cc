@@ -160,6 +160,24 @@ TEST(Nat, PassesOnTheGuestsReset) {
   EXPECT_EQ(w.counter("flows.open"), 0u);
 }
 
+// libslirp's clock stands still while nothing moves; a socket must not be born expired.
+TEST(Nat, AnswersTheFirstDatagramAfterALongSleep) {
+  World w;
+  Guest& g = w.add_guest();
+  w.settle();
+  const Fd host = udp_socket();
+  w.advance(1h);
+  g.send_udp(kGateway, 5000, local_of(host.get()).port(), pattern(100));
+  Data got(2000);
+  Address from;
+  ASSERT_TRUE(w.until([&] {
+    return recvfrom(host.get(), got.data(), got.size(), 0, from.raw(), &from.len) >= 0;
+  }));
+  w.settle();
+  sendto(host.get(), got.data(), 100, 0, from.raw(), from.len);
+  EXPECT_TRUE(w.until([&] { return !g.datagrams.empty(); }));
+}
+
 TEST(Nat, EchoesUdp) {
   World w;
   Guest& g = w.add_guest();
