@@ -21,6 +21,8 @@ namespace {
 constexpr std::uint64_t kWakeupTag = ~std::uint64_t{0};
 /// libslirp resolves names and formats text on it; nothing of ours recurses.
 constexpr std::size_t kStack = std::size_t{512} << 10;
+/// Busy turns between two looks at what else woke up: commands, and ports that sleep.
+constexpr int kLookEvery = 8;
 /// Turns in one dispatch(): the host gets its loop back even under a flood.
 constexpr int kDispatchBudget = 64;
 
@@ -210,7 +212,7 @@ void Loop::run() noexcept {
   pthread_setname_np(pthread_self(), "rp-switch");
   int turns_since_wait = 0;
   for (;;) {
-    if (active_.empty() || ++turns_since_wait >= kDispatchBudget) {
+    if (active_.empty() || ++turns_since_wait >= kLookEvery) {
       wait(active_.empty() ? -1 : 0);
       turns_since_wait = 0;
       const std::lock_guard lock(mutex_);

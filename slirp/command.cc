@@ -2,6 +2,7 @@
 // command.cc - the silent spawn.
 #include "slirp/command.h"
 
+#include <fcntl.h>
 #include <glib.h>
 #include <sched.h>
 #include <signal.h>
@@ -12,6 +13,7 @@
 #include <cerrno>
 
 #include "base/error.h"
+#include "slirp/flows.h"
 
 namespace rp::slirp {
 namespace {
@@ -29,7 +31,9 @@ struct alignas(16) SpawnArgs {
 int run_command(void* opaque) {
   const auto* a = static_cast<const SpawnArgs*>(opaque);
   setsid();
-  if (dup2(a->connection, 0) < 0 || dup2(a->connection, 1) < 0) _exit(127);
+  // Out of the way first: a host that has closed its own stdin may have been given its number.
+  const int connection = fcntl(a->connection, F_DUPFD, 3);
+  if (dup2(connection, 0) < 0 || dup2(connection, 1) < 0) _exit(127);
   syscall(SYS_close_range, 3u, ~0u, 0u);
   struct sigaction standard {};
   standard.sa_handler = SIG_DFL;
@@ -73,7 +77,7 @@ Command::Command(const std::string& command_line) {
 Command::~Command() { g_strfreev(argv_); }
 
 void Command::accept() noexcept {
-  for (int n = 0; n < kAcceptBudget; ++n) {
+  for (int n = 0; n < kAcceptBudget && !Flows::descriptors_scarce(); ++n) {
     const Fd connection = listener_.accept(0);
     if (!connection) return;
     // Stacks for both clones behind the arguments, in one block.

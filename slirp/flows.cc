@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 
 #include <algorithm>
+#include <cstring>
 #include <optional>
 
 #include "base/fd.h"
@@ -19,12 +20,16 @@ namespace {
 /// Connections that were told to go but whose sockets libslirp has not closed yet. They still hold
 /// descriptors, so there are no more of them than newcomers could take.
 constexpr std::uint32_t kMaxDying = Flows::kNewcomers;
+/// libslirp gives a handshake up after 75 s of its slow timer's ticks.
+constexpr auto kHandshake = 120s;
+/// Descriptors that a connection to a service takes: libslirp's, and the two ends of our relay.
+constexpr rlim_t kServiceCost = 3;
 constexpr std::uint16_t kFragment = 0x3fff;  // more fragments, or an offset
 constexpr std::uint16_t kDhcpServer = 67, kDhcpClient = 68, kTftp = 69, kDhcp6Server = 547;
 
 struct Opening {
   FlowKey key;
-  bool stream = false;
+  bool stream = false, syn = false;
   bool v6 = false, fragment = false;
   std::size_t l4 = 0;
 };
@@ -62,14 +67,16 @@ bool for_a_service(const sw::UdpHeader& udp, bool v6) noexcept {
          (!v6 && to == kDhcpServer && udp.sport.get() == kDhcpClient);
 }
 
-/// The flow that this frame may open; nothing when it can't open one.
+/// The flow that this frame belongs to, with `syn` set when it asks for a connection; nothing when
+/// libslirp opens no socket for its kind.
 std::optional<Opening> opening_of(std::span<const std::uint8_t> frame) noexcept {
   auto o = addresses_of(frame);
   // There is no ping of hosts over IPv6; what comes is neighbour discovery.
   if (!o || o->key.proto == sw::kProtoIcmp6) return std::nullopt;
   if (o->key.proto == sw::kProtoTcp) {
     const auto tcp = read_at<sw::TcpHeader>(frame, o->l4);
-    if (!tcp || (tcp->flags & (sw::kTcpSyn | sw::kTcpAck)) != sw::kTcpSyn) return std::nullopt;
+    if (!tcp) return std::nullopt;
+    o->syn = (tcp->flags & (sw::kTcpSyn | sw::kTcpAck)) == sw::kTcpSyn;
     o->stream = true;
     o->key.port = tcp->sport.get();
     o->key.peer_port = tcp->dport.get();
@@ -98,15 +105,64 @@ bool Flows::descriptors_scarce() noexcept {
   return descriptors_left() <= kReserve;
 }
 
-bool Flows::enter(std::span<const std::uint8_t> frame, sw::PortId guest) noexcept {
+void Flows::add_service(std::uint32_t address, std::uint16_t port) {
+  FlowKey key;
+  const Be32 wire(address);
+  std::memcpy(key.peer.data(), &wire, sizeof wire);
+  key.peer_port = port;
+  services_.push_back(key);
+}
+
+bool Flows::is_service(const FlowKey& key) const noexcept {
+  return std::any_of(services_.begin(), services_.end(), [&](const FlowKey& s) {
+    return s.peer_port == key.peer_port && s.peer == key.peer;
+  });
+}
+
+void Flows::expire_handshakes(Guest& guest, Instant now) noexcept {
+  while (!guest.handshakes.empty() && now - guest.handshakes.front().since > kHandshake) {
+    guest.handshakes.pop_front();
+    --handshakes_;
+  }
+}
+
+/// key_ is a connection to a service. The SYN takes a place, which opened() turns into a socket: no
+/// other frame gives it up, as libslirp may not take that frame for what it claims to be.
+bool Flows::enter_service(Guest& g, bool syn, Instant now) noexcept {
+  if (has_socket(g)) return true;
+  expire_handshakes(g, now);
+  const auto found = std::find_if(g.handshakes.begin(), g.handshakes.end(),
+                                  [&](const Handshake& h) { return h.key == key_; });
+  const bool known = found != g.handshakes.end();
+  // A SYN sent again takes no second place; without a handshake libslirp answers with a reset and
+  // opens nothing.
+  if (known == syn) return true;
+  if (descriptors_left() <= kReserve + kServiceCost) {
+    ++refused_scarce_;
+    return false;
+  }
+  if (!syn) return true;
+  if (g.flows + g.handshakes.size() >= max_) {
+    ++refused_quota_;
+    return false;
+  }
+  g.handshakes.push_back({key_, now});
+  ++handshakes_;
+  return true;
+}
+
+bool Flows::enter(std::span<const std::uint8_t> frame, sw::PortId guest, Instant now) noexcept {
   owner_ = guest;
   const auto opening = opening_of(frame);
   key_ = opening ? opening->key : FlowKey{};
   if (!opening) return true;
+  const bool service = opening->stream && !services_.empty() && is_service(key_);
+  if (opening->stream && !opening->syn && !service) return true;
   Guest& g = guests_[guest];
+  if (service) return enter_service(g, opening->syn, now);
   if (!opening->fragment && key_.proto != sw::kProtoIcmp && has_socket(g)) return true;
   const rlim_t left = descriptors_left();
-  const bool full = g.flows >= max_;
+  const bool full = g.flows + g.handshakes.size() >= max_;
   const bool scarce = left <= kReserve || (g.flows >= kFew && left <= kReserve + kNewcomers);
   if (!full && !scarce) return true;
   const bool made_room = opening->stream && g.dying < kMaxDying && evict_half_open(g);
@@ -161,6 +217,7 @@ void Flows::opened(int fd) noexcept {
   if (owner_ == sw::kNoPort) return;
   Guest& g = guests_[owner_];
   ++g.flows;
+  handshakes_ -= std::erase_if(g.handshakes, [&](const Handshake& h) { return h.key == key_; });
   if (flows_[i].stream) g.connecting.emplace_back(fd, serial_);
   // Entries of sockets that are gone or connected are dropped when they come to the front; a
   // guest that opens and closes for ever must not grow the queue meanwhile.
@@ -191,7 +248,10 @@ void Flows::forget(sw::PortId guest) noexcept {
   for (Flow& f : flows_) {
     if (f.open && f.owner == guest) f.owner = sw::kNoPort;
   }
-  guests_.erase(guest);
+  if (const auto g = guests_.find(guest); g != guests_.end()) {
+    handshakes_ -= g->second.handshakes.size();
+    guests_.erase(g);
+  }
 }
 
 void Flows::report(const CounterSink& sink) const {

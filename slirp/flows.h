@@ -8,6 +8,8 @@
 // the guest's oldest one that is still connecting, if there is any. The process keeps kReserve
 // descriptors that no guest can take, and kNewcomers more that only a guest with few flows can. At
 // either limit fragments are refused: all but the first do not say which flow they belong to.
+// A guestfwd's socket is opened late, by the ACK that ends the guest's handshake. So the SYN to such
+// a service takes a place in the quota, which the ACK turns into the socket.
 #pragma once
 
 #include <sys/resource.h>
@@ -18,6 +20,7 @@
 #include <vector>
 
 #include "base/counter.h"
+#include "base/time.h"
 #include "switch/frame.h"
 
 namespace rp::slirp {
@@ -42,17 +45,21 @@ class Flows {
 
   explicit Flows(unsigned max_per_guest) : max_(max_per_guest) {}
 
+  /// A guestfwd at this address and port, both in host byte order.
+  void add_service(std::uint32_t address, std::uint16_t port);
+
   /// May this frame, which passed the guard, go in? Sets the owner of sockets opened until leave().
-  bool enter(std::span<const std::uint8_t> frame, sw::PortId guest) noexcept;
+  bool enter(std::span<const std::uint8_t> frame, sw::PortId guest, Instant now) noexcept;
   void leave() noexcept { owner_ = sw::kNoPort; }
 
   void opened(int fd) noexcept;
   void closed(int fd) noexcept;
   bool known(int fd) const noexcept;
 
-  /// Sockets there are; of those, streams (whose timers tick).
+  /// Sockets there are.
   std::size_t count() const noexcept { return count_; }
-  std::size_t streams() const noexcept { return streams_; }
+  /// Does libslirp hold TCP connections, whose timers tick?
+  bool ticking() const noexcept { return streams_ + handshakes_ > 0; }
   /// Fewer than kReserve descriptors are left to this process.
   static bool descriptors_scarce() noexcept;
 
@@ -66,13 +73,22 @@ class Flows {
     bool open = false, stream = false, dying = false;
     std::uint64_t serial = 0;
   };
+  /// A connection to a service whose handshake is under way.
+  struct Handshake {
+    FlowKey key;
+    Instant since;
+  };
   struct Guest {
+    std::deque<Handshake> handshakes;  ///< oldest first
     std::uint32_t flows = 0, dying = 0;
     std::size_t last = 0;                                  ///< descriptor of the flow last found
     std::deque<std::pair<int, std::uint64_t>> connecting;  ///< fd, serial; oldest first
   };
   static rlim_t descriptors_left() noexcept;
   bool has_socket(Guest& guest) const noexcept;
+  bool is_service(const FlowKey& key) const noexcept;
+  bool enter_service(Guest& guest, bool syn, Instant now) noexcept;
+  void expire_handshakes(Guest& guest, Instant now) noexcept;
   bool evict_half_open(Guest& guest) noexcept;
 
   unsigned max_;
@@ -80,7 +96,8 @@ class Flows {
   FlowKey key_;
   std::vector<Flow> flows_;  ///< by descriptor
   std::unordered_map<sw::PortId, Guest> guests_;
-  std::size_t count_ = 0, streams_ = 0;
+  std::vector<FlowKey> services_;  ///< peer and peer_port alone
+  std::size_t count_ = 0, streams_ = 0, handshakes_ = 0;
   std::uint64_t serial_ = 0;
   std::uint64_t refused_quota_ = 0, refused_scarce_ = 0, evicted_ = 0;
 };

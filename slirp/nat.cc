@@ -13,6 +13,7 @@ namespace {
 /// libslirp names these waits (ms): its fast TCP timer, its slow one, and none.
 constexpr std::uint32_t kFastTimer = 2;
 constexpr auto kSlowTimer = 499ms;
+constexpr auto kScarceRetry = 1s;
 /// How late an idle datagram socket may be closed; libslirp gives it 10 s (DNS) or 240 s.
 constexpr auto kIdleSweep = 30s;
 
@@ -140,7 +141,7 @@ void Nat::wind_clock(Instant now) noexcept {
 
 bool Nat::input(std::span<const std::uint8_t> frame, sw::PortId guest, Instant now) noexcept {
   wind_clock(now);
-  const bool admitted = flows_.enter(frame, guest);
+  const bool admitted = flows_.enter(frame, guest, now);
   if (admitted) {
     current_ = frame;
     slirp_input(slirp_.get(), frame.data(), static_cast<int>(frame.size()));
@@ -154,9 +155,9 @@ bool Nat::input(std::span<const std::uint8_t> frame, sw::PortId guest, Instant n
 int Nat::watch(int fd, int events) noexcept {
   if (!flows_.known(fd)) {
     // Not opened for a guest: a forward's listener. Accepting needs descriptors (and libslirp ends
-    // the process when a UNIX one gets none), so while they are scarce the caller waits.
+    // the process when a UNIX one gets none), so while they are scarce whoever connects waits.
     listeners_.push_back(fd);
-    if (Flows::descriptors_scarce()) return -1;
+    if (scarce_) return -1;
   }
   return polls_.add(fd, events);
 }
@@ -165,9 +166,12 @@ void Nat::fill() noexcept {
   need_fill_ = false;
   timeout_ms_ = UINT32_MAX;
   listeners_.clear();
+  scarce_ = forwards_ && Flows::descriptors_scarce();
   polls_.begin();
-  for (const auto& c : commands_) polls_.add(c->fd(), SLIRP_POLL_IN);
-  for (const auto& r : relays_) r->watch(polls_);
+  if (!scarce_) {
+    for (const auto& c : commands_) polls_.add(c->fd(), SLIRP_POLL_IN);
+  }
+  for (const auto& r : relays_) r->watch(polls_, !scarce_);
   slirp_pollfds_fill(
       slirp_.get(), &timeout_ms_,
       [](int fd, int events, void* opaque) { return self(opaque).watch(fd, events); }, this);
@@ -207,10 +211,12 @@ bool Nat::prepare_wait(Instant now, bool fragments) noexcept {
   Instant due = advertise_at_;
   if (timeout_ms_ <= kFastTimer)
     due = std::min<Instant>(due, now + std::chrono::milliseconds(kFastTimer));
-  else if (flows_.streams() > 0 || fragments)
+  else if (flows_.ticking() || fragments)
     due = std::min<Instant>(due, now + kSlowTimer);
   else if (flows_.count() > 0)
     due = std::min<Instant>(due, now + kIdleSweep);
+  // Listeners that are left alone for want of descriptors get another chance.
+  if (scarce_) due = std::min<Instant>(due, now + kScarceRetry);
   // What was due before stays due, however often frames that need no run() wake the port.
   wake_at_ = std::min(wake_at_, due);
   polls_.set_timer(wake_at_);

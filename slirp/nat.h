@@ -83,6 +83,8 @@ class Nat {
   std::unique_ptr<Slirp, Deleter> slirp_;
 
   std::span<const std::uint8_t> current_;  ///< the frame inside input()
+  bool forwards_ = false;  ///< there are listeners
+  bool scarce_ = false;    ///< as of the last fill(): too few descriptors to accept with
   bool need_fill_ = true, need_poll_ = true;
   std::uint32_t timeout_ms_ = 0;
   Instant wound_at_ = Instant::min() / 2;

@@ -76,9 +76,11 @@ void Nat::prepare_unix_path(const HostForward& f) {
   if (!S_ISSOCK(st.st_mode))
     throw Error(Errc::busy, "slirp: hostfwd=" + f.text + ": the path exists and is no socket");
   const Fd probe(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  if (!probe) throw_errno("slirp: hostfwd=" + f.text, errno);
   if (connect(probe.get(), reinterpret_cast<const sockaddr*>(&f.host), sizeof(sockaddr_un)) == 0 ||
-      errno != ECONNREFUSED)
+      errno == EAGAIN)
     throw Error(Errc::busy, "slirp: hostfwd=" + f.text + ": another process listens there");
+  if (errno != ECONNREFUSED) throw_errno("slirp: hostfwd=" + f.text, errno);
   unlink(path_of(f));
 }
 
@@ -92,6 +94,7 @@ void Nat::add_hostfwd(const HostForward& f, const Config& config) {
                          length_of(f.host), reinterpret_cast<const sockaddr*>(&f.guest),
                          length_of(f.guest), flags) != 0)
     fail(f, errno);
+  forwards_ = true;
   struct stat st;
   if (unix_socket && lstat(path_of(f), &st) == 0)
     unix_forwards_.push_back({path_of(f), st.st_dev, st.st_ino});
@@ -107,7 +110,7 @@ void Nat::announce_port(const HostForward& f) {
     sockaddr_storage a{};
     socklen_t len = sizeof a;
     if (getsockname(fd, reinterpret_cast<sockaddr*>(&a), &len) == 0 && a.ss_family != AF_UNIX)
-      log_.info("slirp: hostfwd=" + f.text + " listens on port " + std::to_string(port_of(a)));
+      log_.warning("slirp: hostfwd=" + f.text + " listens on port " + std::to_string(port_of(a)));
   }
 }
 
@@ -130,6 +133,8 @@ void Nat::add_guestfwd(const GuestForward& f, const Config& config) {
   if (slirp_add_unix(slirp_.get(), path.c_str(), &address, f.port) != 0)
     throw Error(Errc::invalid, what + ": the address is the gateway's or the name server's, or "
                                       "another guestfwd has it");
+  flows_.add_service(ntohl(address.s_addr), f.port);
+  forwards_ = true;
 }
 
 Nat::~Nat() {

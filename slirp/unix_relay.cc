@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <new>
 
 #include "slirp/flows.h"
 
@@ -32,8 +33,8 @@ UnixRelay::UnixRelay(const std::string& target) {
 
 UnixRelay::~UnixRelay() = default;
 
-void UnixRelay::watch(PollSet& polls) {
-  if (!Flows::descriptors_scarce()) polls.add(listener_.fd(), SLIRP_POLL_IN);
+void UnixRelay::watch(PollSet& polls, bool accept) {
+  if (accept) polls.add(listener_.fd(), SLIRP_POLL_IN);
   for (const auto& c : connections_) {
     polls.add(c->inside.get(), events(c->out.wants_input(), c->in.wants_output()));
     polls.add(c->outside.get(), events(c->in.wants_input(), c->out.wants_output()));
@@ -53,7 +54,7 @@ void UnixRelay::run(PollSet& polls) noexcept {
 }
 
 void UnixRelay::accept() noexcept {
-  for (int n = 0; n < kAcceptBudget; ++n) {
+  for (int n = 0; n < kAcceptBudget && !Flows::descriptors_scarce(); ++n) {
     Fd inside = listener_.accept(SOCK_NONBLOCK);
     if (!inside) return;
     Fd outside(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
@@ -61,7 +62,8 @@ void UnixRelay::accept() noexcept {
     if (!outside || connect(outside.get(), reinterpret_cast<const sockaddr*>(&target_),
                             sizeof target_) != 0)
       continue;
-    auto c = std::make_unique<Connection>();
+    std::unique_ptr<Connection> c(new (std::nothrow) Connection);
+    if (!c) return;
     c->inside = std::move(inside);
     c->outside = std::move(outside);
     connections_.push_back(std::move(c));

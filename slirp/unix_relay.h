@@ -26,8 +26,8 @@ class UnixRelay {
   UnixRelay(UnixRelay&&) = delete;
 
   const std::string& path() const noexcept { return listener_.path(); }
-  /// Adds what this relay waits for to a round of `polls`.
-  void watch(PollSet& polls);
+  /// Adds what this relay waits for to a round of `polls`; new connections only if `accept`.
+  void watch(PollSet& polls, bool accept);
   /// Moves what can be moved, after polls.poll().
   void run(PollSet& polls) noexcept;
 

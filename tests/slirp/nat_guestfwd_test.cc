@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <sys/wait.h>
 
+#include <algorithm>
 #include <csignal>
 #include <sstream>
 
@@ -48,6 +49,35 @@ std::string output_of(World& w, Guest& g, std::uint16_t port, const std::string&
   c.write(text(input));
   EXPECT_TRUE(w.until([&] { return c.peer_closed || c.reset; }));
   return as_text(c.received);
+}
+
+TEST(GuestForward, ConnectionsCountAgainstTheQuota) {
+  World w({{"guestfwd", "tcp:10.0.2.100:7-cmd:cat"}, {"max-flows", "4"}});
+  Guest &g = w.add_guest(), &other = w.add_guest();
+  std::vector<TcpConn*> all;
+  for (int i = 0; i < 40; ++i) all.push_back(&g.connect(kService, 7));
+  w.settle();
+  const auto established =
+      std::count_if(all.begin(), all.end(), [](const TcpConn* c) { return c->established; });
+  EXPECT_EQ(established, 4);
+  EXPECT_EQ(w.counter("flows.open"), 4u);
+  EXPECT_GE(w.counter("flows.refused.max-flows"), 36u);
+  // Another guest is none the worse, and a place that is given back can be had again.
+  TcpConn& theirs = other.connect(kService, 7);
+  EXPECT_TRUE(w.until([&] { return theirs.established; }));
+  theirs.abort();
+  for (TcpConn* c : all) c->abort();
+  w.settle();
+  EXPECT_EQ(w.counter("flows.open"), 0u);
+  TcpConn& again = g.connect(kService, 7);
+  EXPECT_TRUE(w.until([&] { return again.established; }));
+}
+
+TEST(GuestForward, AServiceThatIsNotThereCostsAResetOnly) {
+  const ScratchDir dir;
+  World w({{"guestfwd", "tcp:10.0.2.100:80-unix:" + dir.path("nobody")}});
+  TcpConn& c = w.add_guest().connect(kService, 80);
+  EXPECT_TRUE(w.until([&] { return c.peer_closed || c.reset; }));
 }
 
 TEST(GuestForward, Unix) {
