@@ -43,8 +43,8 @@ inline bool supersedes(std::span<const std::uint8_t> newer,
   }
   const auto a = read_at<sw::TcpHeader>(newer, kEth + ip);
   const auto b = read_at<sw::TcpHeader>(older, kEth + ip);
-  if (!a || !b || a->flags != sw::kTcpAck || b->flags != sw::kTcpAck ||
-      a->header_len() != kTcp || b->header_len() != kTcp || a->seq.get() != b->seq.get())
+  if (!a || !b || a->flags != sw::kTcpAck || b->flags != sw::kTcpAck || a->header_len() != kTcp ||
+      b->header_len() != kTcp || a->seq.get() != b->seq.get())
     return false;
   const auto same = [&](std::size_t from, std::size_t n) {
     return std::equal(newer.begin() + static_cast<std::ptrdiff_t>(from),

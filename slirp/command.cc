@@ -6,11 +6,14 @@
 #include <glib.h>
 #include <sched.h>
 #include <signal.h>
+#include <slirp/libslirp.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <new>
 
 #include "base/error.h"
 #include "slirp/flows.h"
@@ -25,6 +28,7 @@ struct alignas(16) SpawnArgs {
   const char* program;
   char** argv;
   int connection;
+  int pidfd;  ///< out: of the command
 };
 
 /// The command itself: a fresh process image. Only async-signal-safe calls.
@@ -47,16 +51,19 @@ int run_command(void* opaque) {
 
 constexpr std::size_t kStack = 64 * 1024;
 
-/// Runs in the intermediate, which shares the host's memory until it exits.
+/// Runs in the intermediate, which shares the host's memory and descriptors until it exits, so that
+/// the pidfd is the host's.
 int run_intermediate(void* opaque) {
   auto* stack = static_cast<char*>(opaque) + sizeof(SpawnArgs);
-  clone(run_command, stack + kStack, CLONE_VM | CLONE_VFORK | SIGCHLD, opaque);
+  auto* a = static_cast<SpawnArgs*>(opaque);
+  clone(run_command, stack + kStack, CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SIGCHLD, opaque,
+        &a->pidfd);
   _exit(0);
 }
 
 }  // namespace
 
-Command::Command(const std::string& command_line) {
+Command::Command(const std::string& command_line, std::size_t most) : most_(most) {
   GError* error = nullptr;
   int argc = 0;
   if (!g_shell_parse_argv(command_line.c_str(), &argc, &argv_, &error)) {
@@ -74,25 +81,51 @@ Command::Command(const std::string& command_line) {
   g_free(program);
 }
 
-Command::~Command() { g_strfreev(argv_); }
+Command::~Command() {
+  for (const Fd& p : running_) syscall(SYS_pidfd_send_signal, p.get(), SIGHUP, nullptr, 0);
+  g_strfreev(argv_);
+}
+
+void Command::watch(PollSet& polls, bool accept) {
+  if (accept && running_.size() < most_) polls.add(listener_.fd(), SLIRP_POLL_IN);
+  for (const Fd& p : running_) polls.add(p.get(), SLIRP_POLL_IN);
+}
+
+void Command::run(PollSet& polls) noexcept {
+  std::erase_if(running_, [&](const Fd& p) {
+    if (!polls.revents(p.get())) return false;
+    polls.drop(p.get());
+    // It is ours to bury only where the host is the reaper of orphans.
+    siginfo_t info;
+    waitid(P_PIDFD, static_cast<id_t>(p.get()), &info, WEXITED | WNOHANG | __WALL);
+    return true;
+  });
+  if (polls.revents(listener_.fd())) accept();
+}
 
 void Command::accept() noexcept {
-  for (int n = 0; n < kAcceptBudget && !Flows::descriptors_scarce(); ++n) {
+  for (int n = 0; n < kAcceptBudget && running_.size() < most_; ++n) {
+    if (Flows::descriptors_scarce()) return;
     const Fd connection = listener_.accept(0);
     if (!connection) return;
-    // Stacks for both clones behind the arguments, in one block.
-    auto* block = static_cast<char*>(g_try_malloc(sizeof(SpawnArgs) + 2 * kStack));
-    if (!block) return;
-    *reinterpret_cast<SpawnArgs*>(block) = {program_.c_str(), argv_, connection.get()};
-    // No exit signal: the host never hears of the intermediate.
-    const int pid = clone(run_intermediate, block + sizeof(SpawnArgs) + 2 * kStack,
-                          CLONE_VM | CLONE_VFORK, block);
-    if (pid > 0) {
-      while (waitpid(pid, nullptr, static_cast<int>(__WCLONE)) < 0 && errno == EINTR) {
-      }
-    }
-    g_free(block);
+    spawn(connection.get());
   }
+}
+
+void Command::spawn(int connection) noexcept {
+  // Stacks for both clones behind the arguments, in one block.
+  auto* block = static_cast<char*>(g_try_malloc(sizeof(SpawnArgs) + 2 * kStack));
+  if (!block) return;
+  auto* args = new (block) SpawnArgs{program_.c_str(), argv_, connection, -1};
+  // No exit signal: the host never hears of the intermediate.
+  const int pid = clone(run_intermediate, block + sizeof(SpawnArgs) + 2 * kStack,
+                        CLONE_VM | CLONE_FILES | CLONE_VFORK, block);
+  if (pid > 0) {
+    while (waitpid(pid, nullptr, static_cast<int>(__WCLONE)) < 0 && errno == EINTR) {
+    }
+  }
+  if (args->pidfd >= 0) running_.emplace_back(args->pidfd);
+  g_free(block);
 }
 
 }  // namespace rp::slirp

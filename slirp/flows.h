@@ -8,8 +8,8 @@
 // the guest's oldest one that is still connecting, if there is any. The process keeps kReserve
 // descriptors that no guest can take, and kNewcomers more that only a guest with few flows can. At
 // either limit fragments are refused: all but the first do not say which flow they belong to.
-// A guestfwd's socket is opened late, by the ACK that ends the guest's handshake. So the SYN to such
-// a service takes a place in the quota, which the ACK turns into the socket.
+// A guestfwd's socket is opened late, by the ACK that ends the guest's handshake. So the SYN to
+// such a service takes a place in the quota, which the ACK turns into the socket.
 #pragma once
 
 #include <sys/resource.h>

@@ -96,6 +96,14 @@ in6_addr parse_ipv6(const std::string& text) {
   return a;
 }
 
+bool in_prefix(const Config& config, const in6_addr& address) {
+  for (unsigned bit = 0; bit < config.prefix6_len; ++bit) {
+    const auto mask = static_cast<std::uint8_t>(0x80 >> (bit % 8));
+    if ((address.s6_addr[bit / 8] ^ config.prefix6.s6_addr[bit / 8]) & mask) return false;
+  }
+  return true;
+}
+
 HostForward parse_hostfwd(const std::string& text) {
   HostForward f;
   f.text = text;

@@ -23,4 +23,7 @@ in6_addr parse_ipv6(const std::string& text);
 /// A decimal in [low, high].
 unsigned parse_number(std::string_view text, unsigned low, unsigned high);
 
+/// Is the address in the guest's IPv6 network?
+bool in_prefix(const Config& config, const in6_addr& address);
+
 }  // namespace rp::slirp

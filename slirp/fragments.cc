@@ -63,7 +63,8 @@ bool Fragments::admit(sw::PortId port, const Key& key, const Piece& piece, Insta
   }
   if (!slot || slot->dead) return false;
   const bool first = slot->pieces == 0;
-  bool ok = now - slot->born < kAccepts && add(*slot, piece);
+  const bool in_turn = !first || piece.offset == 0;
+  bool ok = in_turn && now - slot->born < kAccepts && add(*slot, piece);
   const bool complete = slot->total != 0 && slot->bytes == slot->total;
   if (complete && slot->claimed != 0 && slot->claimed != slot->total) ok = false;
   slot->dead = !ok;

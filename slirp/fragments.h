@@ -7,7 +7,9 @@
 // let through for kAccepts and the book is closed only after kForgets. A datagram that broke a rule
 // is dead: what libslirp holds of it must not be completed or overlapped, so nothing more of it is
 // let through until then. Only fragments that all count towards a whole datagram free their slot
-// early.
+// early. A datagram's first fragment must come first: libslirp 4.7 as Debian builds it reads its
+// list of fragments before it has linked the first one in, takes a lone tail for the whole, and
+// writes through what the guest sent. After a fragment with offset 0 any order is safe.
 #pragma once
 
 #include <array>

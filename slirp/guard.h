@@ -22,7 +22,7 @@
 
 namespace rp::slirp {
 
-/// Why a frame was refused. The order is that of reason_name().
+/// Why a frame was refused. The order is that of refusal_name().
 enum class Refusal : std::uint8_t {
   none,
   runt,              ///< shorter than its headers
@@ -49,13 +49,13 @@ std::string_view refusal_name(Refusal r) noexcept;
 
 struct GuardConfig {
   bool ipv4 = true, ipv6 = true;
-  std::uint32_t net = 0, mask = 0;       ///< IPv4, host byte order
-  std::uint32_t gateway = 0, dns = 0;    ///< addresses that are libslirp's own
+  std::uint32_t net = 0, mask = 0;     ///< IPv4, host byte order
+  std::uint32_t gateway = 0, dns = 0;  ///< addresses that are libslirp's own
   sw::Ip6Addr prefix6{};
   unsigned prefix6_len = 64;
   sw::Ip6Addr gateway6{}, dns6{};
-  bool link_local_targets = false;       ///< allow 169.254.0.0/16 and its IPv6 cousins
-  int tftp_root = -1;                    ///< directory descriptor, borrowed; -1: TFTP off
+  bool link_local_targets = false;  ///< allow 169.254.0.0/16 and its IPv6 cousins
+  int tftp_root = -1;               ///< directory descriptor, borrowed; -1: TFTP off
   unsigned mtu = 1500;  ///< libslirp's if_mtu; its buffers are no larger. Below 1280: no IPv6
 };
 

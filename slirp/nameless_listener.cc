@@ -17,8 +17,8 @@
 namespace rp::slirp {
 namespace {
 
-/// A full backlog would block libslirp, and with it the switch's thread. We accept in every turn, and
-/// in one turn no more connections come than a burst has frames. (net.core.somaxconn caps it.)
+/// A full backlog would block libslirp, and with it the switch's thread. We accept in every turn,
+/// and in one turn no more connections come than a burst has frames. (net.core.somaxconn caps it.)
 constexpr int kBacklog = 4096;
 
 }  // namespace

@@ -20,7 +20,9 @@ constexpr auto kIdleSweep = 30s;
 /// How far libslirp's clock may lag behind when a frame goes in.
 constexpr auto kClockStep = 10ms;
 
-Nat& self(void* opaque) { return *static_cast<Nat*>(opaque); }
+Nat& self(void* opaque) {
+  return *static_cast<Nat*>(opaque);
+}
 
 }  // namespace
 
@@ -136,7 +138,8 @@ void Nat::wind_clock(Instant now) noexcept {
   if (now - wound_at_ < kClockStep) return;
   wound_at_ = now;
   constexpr int kNoSockets = 1;
-  slirp_pollfds_poll(slirp_.get(), kNoSockets, [](int, void*) { return 0; }, this);
+  slirp_pollfds_poll(
+      slirp_.get(), kNoSockets, [](int, void*) { return 0; }, this);
 }
 
 bool Nat::input(std::span<const std::uint8_t> frame, sw::PortId guest, Instant now) noexcept {
@@ -162,15 +165,18 @@ int Nat::watch(int fd, int events) noexcept {
   return polls_.add(fd, events);
 }
 
+/// What libslirp is told of a socket: nothing of a listener, once descriptors have become scarce.
+int Nat::ready(int fd) const noexcept {
+  return scarce_ && !flows_.known(fd) ? 0 : polls_.revents(fd);
+}
+
 void Nat::fill() noexcept {
   need_fill_ = false;
   timeout_ms_ = UINT32_MAX;
   listeners_.clear();
   scarce_ = forwards_ && Flows::descriptors_scarce();
   polls_.begin();
-  if (!scarce_) {
-    for (const auto& c : commands_) polls_.add(c->fd(), SLIRP_POLL_IN);
-  }
+  for (const auto& c : commands_) c->watch(polls_, !scarce_);
   for (const auto& r : relays_) r->watch(polls_, !scarce_);
   slirp_pollfds_fill(
       slirp_.get(), &timeout_ms_,
@@ -183,9 +189,7 @@ void Nat::run(Instant now) noexcept {
   if (need_fill_ || need_poll_) fill();
   const int ready = polls_.poll();
   if (ready <= 0 && !need_poll_ && now < wake_at_) return;
-  for (const auto& c : commands_) {
-    if (polls_.revents(c->fd()) & SLIRP_POLL_IN) c->accept();
-  }
+  for (const auto& c : commands_) c->run(polls_);
   for (const auto& r : relays_) r->run(polls_);
   if (now >= advertise_at_) {
     advertise_at_ = Instant::max();
@@ -193,8 +197,9 @@ void Nat::run(Instant now) noexcept {
   }
   need_poll_ = false;
   wound_at_ = now;
+  scarce_ = forwards_ && Flows::descriptors_scarce();
   slirp_pollfds_poll(
-      slirp_.get(), 0, [](int i, void* opaque) { return self(opaque).polls_.revents(i); }, this);
+      slirp_.get(), 0, [](int i, void* opaque) { return self(opaque).ready(i); }, this);
   polls_.clear();
   need_fill_ = true;
   wake_at_ = Instant::max();

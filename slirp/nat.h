@@ -4,7 +4,8 @@
 // libslirp is single-threaded and driven from outside: input() feeds it a checked frame, run() lets
 // it look at its sockets, prepare_wait() says when it wants to run again. It ticks twice a second
 // while TCP flows are open or fragments wait, sees to idle UDP and ping sockets every 30 s, sends a
-// router advertisement every 200 to 600 s (RFC 4861, 6.2.1) when IPv6 is on, and is silent otherwise.
+// router advertisement every 200 to 600 s (RFC 4861, 6.2.1) when IPv6 is on, and is silent
+// otherwise.
 #pragma once
 
 #include <slirp/libslirp.h>
@@ -68,6 +69,7 @@ class Nat {
   void wind_clock(Instant now) noexcept;
   void fill() noexcept;
   int watch(int fd, int events) noexcept;
+  int ready(int fd) const noexcept;
 
   Log log_;
   ToGuest to_guest_;
@@ -83,8 +85,8 @@ class Nat {
   std::unique_ptr<Slirp, Deleter> slirp_;
 
   std::span<const std::uint8_t> current_;  ///< the frame inside input()
-  bool forwards_ = false;  ///< there are listeners
-  bool scarce_ = false;    ///< as of the last fill(): too few descriptors to accept with
+  bool forwards_ = false;                  ///< there are listeners
+  bool scarce_ = false;  ///< as of the last fill(): too few descriptors to accept with
   bool need_fill_ = true, need_poll_ = true;
   std::uint32_t timeout_ms_ = 0;
   Instant wound_at_ = Instant::min() / 2;

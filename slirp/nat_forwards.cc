@@ -10,6 +10,7 @@
 #include <cerrno>
 
 #include "base/port_holder.h"
+#include "slirp/forward.h"
 #include "slirp/nat.h"
 
 namespace rp::slirp {
@@ -37,19 +38,12 @@ const char* path_of(const HostForward& f) {
                                 port_holder(host, f.proto == HostForward::Proto::udp) +
                                 "; choose another, or 0 for a free one");
   if (error == EACCES && f.proto != HostForward::Proto::unix)
-    throw Error(Errc::denied, what + ": ports below net.ipv4.ip_unprivileged_port_start need "
-                                     "CAP_NET_BIND_SERVICE; choose one of 1024 or more");
+    throw Error(Errc::denied, what +
+                                  ": ports below net.ipv4.ip_unprivileged_port_start need "
+                                  "CAP_NET_BIND_SERVICE; choose one of 1024 or more");
   if (error == EADDRNOTAVAIL)
     throw Error(Errc::not_found, what + ": this host has no such address");
   throw_errno(what, error);
-}
-
-bool in_prefix(const Config& c, const in6_addr& a) {
-  for (unsigned bit = 0; bit < c.prefix6_len; ++bit) {
-    const auto mask = static_cast<std::uint8_t>(0x80 >> (bit % 8));
-    if ((a.s6_addr[bit / 8] ^ c.prefix6.s6_addr[bit / 8]) & mask) return false;
-  }
-  return true;
 }
 
 void check_guest(const HostForward& f, const Config& c) {
@@ -87,7 +81,13 @@ void Nat::prepare_unix_path(const HostForward& f) {
 void Nat::add_hostfwd(const HostForward& f, const Config& config) {
   check_guest(f, config);
   const bool unix_socket = f.proto == HostForward::Proto::unix;
-  if (unix_socket) prepare_unix_path(f);
+  if (unix_socket) {
+    prepare_unix_path(f);
+    // libslirp ends the process when it gets no descriptor for such a forward.
+    if (Flows::descriptors_scarce())
+      throw Error(Errc::resources, "slirp: hostfwd=" + f.text +
+                                       ": too few descriptors are left; raise RLIMIT_NOFILE");
+  }
   int flags = f.proto == HostForward::Proto::udp ? SLIRP_HOSTFWD_UDP : 0;
   if (f.host.ss_family == AF_INET6) flags |= SLIRP_HOSTFWD_V6ONLY;
   if (slirp_add_hostxfwd(slirp_.get(), reinterpret_cast<const sockaddr*>(&f.host),
@@ -120,7 +120,7 @@ void Nat::add_guestfwd(const GuestForward& f, const Config& config) {
   std::string path;
   try {
     if (f.target == GuestForward::Target::command) {
-      commands_.push_back(std::make_unique<Command>(f.value));
+      commands_.push_back(std::make_unique<Command>(f.value, config.max_flows));
       path = commands_.back()->path();
     } else {
       relays_.push_back(std::make_unique<UnixRelay>(f.value));
@@ -131,8 +131,9 @@ void Nat::add_guestfwd(const GuestForward& f, const Config& config) {
   }
   in_addr address = f.address;
   if (slirp_add_unix(slirp_.get(), path.c_str(), &address, f.port) != 0)
-    throw Error(Errc::invalid, what + ": the address is the gateway's or the name server's, or "
-                                      "another guestfwd has it");
+    throw Error(Errc::invalid, what +
+                                   ": the address is the gateway's or the name server's, or "
+                                   "another guestfwd has it");
   flows_.add_service(ntohl(address.s_addr), f.port);
   forwards_ = true;
 }

@@ -13,7 +13,9 @@ namespace rp::slirp {
 namespace {
 
 constexpr const char* kOnOff = "on|off";
-constexpr std::size_t kMaxName = 255;      ///< DHCP option length, RFC 2132
+constexpr std::size_t kMaxName = 255;  ///< DHCP option length, RFC 2132
+/// What libslirp's DHCP answer has room for beside its other options (312 bytes in all).
+constexpr std::size_t kMaxDhcpText = 260;
 constexpr std::size_t kMaxBootfile = 127;  ///< RFC 951: the file field, NUL-terminated
 
 [[noreturn]] void bad(const std::string& why) {
@@ -29,6 +31,16 @@ bool parse_on_off(const std::string& v) {
 std::string bounded(const std::string& v, std::size_t most) {
   if (v.empty()) bad("the value is empty");
   if (v.size() > most) bad("longer than " + std::to_string(most) + " bytes");
+  return v;
+}
+
+/// RFC 1035, 2.3.4: labels of 1 to 63 bytes.
+std::string domain(const std::string& v) {
+  std::size_t label = 0;
+  for (const char c : bounded(v, kMaxName)) {
+    label = c == '.' ? (label == 0 ? kMaxName : 0) : label + 1;
+    if (label > 63) bad("not a domain name: its labels have 1 to 63 bytes");
+  }
   return v;
 }
 
@@ -114,7 +126,7 @@ const Option<Config> kOptions[] = {
     {{"ipv6-dns", "ADDR", "the prefix's ::3", "the name server over IPv6"},
      [](Config& c, const std::string& v) { c.dns6 = parse_ipv6(v); }},
     {{"dnssearch", "DOMAIN", "", "a search domain; may be repeated"},
-     [](Config& c, const std::string& v) { c.dnssearch.push_back(bounded(v, kMaxName)); }},
+     [](Config& c, const std::string& v) { c.dnssearch.push_back(domain(v)); }},
     {{"domainname", "DOMAIN", "", "the domain name that DHCP gives the guest"},
      [](Config& c, const std::string& v) { c.domainname = bounded(v, kMaxName); }},
     {{"tftp", "DIR", "", "serve this directory by TFTP, read-only; no TFTP without it"},
@@ -155,22 +167,35 @@ in6_addr inside6(const Config& c, std::uint8_t last) {
   return a;
 }
 
-void check_inside(const Config& c, const char* name, in_addr a) {
+/// An address of the network that is neither its first nor its last.
+bool is_host(const Config& c, in_addr a) {
   const std::uint32_t host_part = ntohl(a.s_addr & ~c.mask.s_addr);
-  if ((a.s_addr & c.mask.s_addr) != c.net.s_addr || host_part == 0 ||
-      host_part == ntohl(~c.mask.s_addr)) {
+  return (a.s_addr & c.mask.s_addr) == c.net.s_addr && host_part != 0 &&
+         host_part != ntohl(~c.mask.s_addr);
+}
+
+/// In a network too small for QEMU's .15: where the most addresses in a row are neither host nor
+/// dns, as DHCP counts upwards from there.
+in_addr small_dhcpstart(const Config& c) {
+  const std::uint32_t last = ntohl(~c.mask.s_addr);
+  std::uint32_t best = 0, best_run = 0, run = 0;
+  for (std::uint32_t part = 1; part < last; ++part) {
+    const in_addr a = inside(c, part);
+    run = a.s_addr == c.host->s_addr || a.s_addr == c.dns->s_addr ? 0 : run + 1;
+    if (run > best_run) {
+      best_run = run;
+      best = part - run + 1;
+    }
+  }
+  return inside(c, best);
+}
+
+void check_inside(const Config& c, const char* name, in_addr a) {
+  if (!is_host(c, a)) {
     char text[INET_ADDRSTRLEN];
     inet_ntop(AF_INET, &a, text, sizeof text);
     bad(std::string("slirp: ") + name + "=" + text + ": not an address of the guest's network");
   }
-}
-
-bool in_prefix(const Config& c, const in6_addr& a) {
-  for (unsigned bit = 0; bit < c.prefix6_len; ++bit) {
-    const auto mask = static_cast<std::uint8_t>(0x80 >> (bit % 8));
-    if ((a.s6_addr[bit / 8] ^ c.prefix6.s6_addr[bit / 8]) & mask) return false;
-  }
-  return true;
 }
 
 /// libslirp means to check this, but compares ports of different byte orders.
@@ -185,30 +210,61 @@ void check_distinct(const std::vector<GuestForward>& all) {
 
 void finish_ipv4(Config& c) {
   // QEMU's plan: 10.0.2.0/24 with .2, .3 and .15 in the last two bytes of any other network.
+  const bool own_dns = c.dns.has_value(), own_start = c.dhcpstart.has_value();
   if (!c.host) c.host = inside(c, 0x0202);
-  if (!c.dhcpstart) c.dhcpstart = inside(c, 0x020f);
-  const bool own_dns = c.dns.has_value();
   if (!c.dns) c.dns = inside(c, 0x0203);
+  if (!c.dhcpstart) {
+    c.dhcpstart = inside(c, 0x020f);
+    if (!is_host(c, *c.dhcpstart)) c.dhcpstart = small_dhcpstart(c);
+  }
+  for (auto& f : c.guestfwd) {
+    if (f.address.s_addr == 0) f.address = inside(c, 0x0204);
+  }
+  if (!c.ipv4) return;
   check_inside(c, "host", *c.host);
-  check_inside(c, "dhcpstart", *c.dhcpstart);
   if (own_dns) check_inside(c, "dns", *c.dns);
+  const bool start_fits = own_start || is_host(c, *c.dhcpstart);
+  if (!is_host(c, *c.dns) || !start_fits)
+    bad("slirp: net is too small for three addresses: host, dns and dhcpstart");
+  check_inside(c, "dhcpstart", *c.dhcpstart);
   if (c.host->s_addr == c.dhcpstart->s_addr || c.dns->s_addr == c.dhcpstart->s_addr ||
       c.host->s_addr == c.dns->s_addr)
     bad("slirp: host, dns and dhcpstart must be three different addresses");
-  for (auto& f : c.guestfwd) {
-    if (f.address.s_addr == 0) f.address = inside(c, 0x0204);
-    check_inside(c, "guestfwd", f.address);
-  }
+  for (const auto& f : c.guestfwd) check_inside(c, "guestfwd", f.address);
   check_distinct(c.guestfwd);
 }
 
 void finish_ipv6(Config& c) {
+  for (unsigned bit = c.prefix6_len; bit < 128; ++bit)
+    c.prefix6.s6_addr[bit / 8] &= static_cast<std::uint8_t>(~(0x80 >> (bit % 8)));
   if (!c.host6) c.host6 = inside6(c, 2);
   if (!c.dns6) c.dns6 = inside6(c, 3);
+  if (!c.ipv6) return;
   if (!in_prefix(c, *c.host6)) bad("slirp: ipv6-host is not in the guest's IPv6 network");
   if (!in_prefix(c, *c.dns6)) bad("slirp: ipv6-dns is not in the guest's IPv6 network");
   if (IN6_ARE_ADDR_EQUAL(&*c.host6, &*c.dns6))
     bad("slirp: ipv6-host and ipv6-dns must be different addresses");
+}
+
+void check_dhcp_text(const Config& c) {
+  constexpr std::size_t kOption = 2;  // code and length, RFC 2132
+  std::size_t total = 0;
+  for (const auto* text : {&c.hostname, &c.domainname, &c.tftp_server_name})
+    if (!text->empty()) total += kOption + text->size();
+  for (const auto& d : c.dnssearch) total += kOption + d.size();
+  if (total > kMaxDhcpText)
+    bad("slirp: hostname, domainname, tftp-server-name and dnssearch together are longer than a "
+        "DHCP answer has room for (" +
+        std::to_string(kMaxDhcpText) + " bytes)");
+}
+
+void check_unicast(const Config& c) {
+  const std::uint32_t net = ntohl(c.net.s_addr);
+  if (c.ipv4 && (net >> 24 == 0 || net >> 24 == 127 || net >> 28 >= 14))
+    bad("slirp: net: not a network that hosts can have addresses in");
+  if (c.ipv6 && (c.prefix6.s6_addr[0] == 0xff || IN6_IS_ADDR_UNSPECIFIED(&c.prefix6) ||
+                 IN6_IS_ADDR_LINKLOCAL(&c.prefix6)))
+    bad("slirp: ipv6-net: not a network that hosts can have addresses in");
 }
 
 }  // namespace
@@ -224,6 +280,8 @@ Config make_config(const std::vector<std::pair<std::string, std::string>>& param
   c.prefix6 = parse_ipv6("fec0::");
   for (const auto& [key, value] : params) set_option(options(), c, "slirp", key, value);
   if (!c.ipv4 && !c.ipv6) bad("slirp: ipv4=off and ipv6=off together leave nothing");
+  check_unicast(c);
+  check_dhcp_text(c);
   finish_ipv4(c);
   finish_ipv6(c);
   if (!c.tftp.empty() && c.mtu < 1500)

@@ -109,7 +109,9 @@ std::size_t SlirpPort::send(std::span<const sw::Frame* const> frames, Instant no
   return 0;
 }
 
-bool SlirpPort::flush(Instant) noexcept { return true; }
+bool SlirpPort::flush(Instant) noexcept {
+  return true;
+}
 
 bool SlirpPort::arm(Instant now) noexcept {
   return queue_.empty() && nat_->prepare_wait(now, guard_->fragments_pending(now));

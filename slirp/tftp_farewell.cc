@@ -69,8 +69,7 @@ void Guard::end_transfers(const std::function<void(std::span<const std::uint8_t>
     f.ip.src = client;
     f.ip.dst = c.gateway6;
     const auto pseudo = sw::pseudo_sum(f.ip, sw::kProtoUdp, sizeof f.message);
-    f.message.udp.checksum.set(
-        sw::checksum_finish(sw::checksum_add(pseudo, bytes_of(f.message))));
+    f.message.udp.checksum.set(sw::checksum_finish(sw::checksum_add(pseudo, bytes_of(f.message))));
     send(bytes_of(f));
   });
 }

@@ -17,11 +17,15 @@ namespace {
 
 /// Connections accepted in one call.
 constexpr int kAcceptBudget = 64;
+/// Buffers that are passed on for a guest that has hung up: more than a socket holds.
+constexpr int kFlushBudget = 64;
 
-bool would_block() noexcept { return errno == EAGAIN || errno == EINTR; }
+bool would_block() noexcept {
+  return errno == EAGAIN || errno == EINTR;
+}
 
 int events(bool input, bool output) {
-  return SLIRP_POLL_HUP | (input ? SLIRP_POLL_IN : 0) | (output ? SLIRP_POLL_OUT : 0);
+  return (input ? SLIRP_POLL_IN : 0) | (output ? SLIRP_POLL_OUT : 0);
 }
 
 }  // namespace
@@ -36,7 +40,9 @@ UnixRelay::~UnixRelay() = default;
 void UnixRelay::watch(PollSet& polls, bool accept) {
   if (accept) polls.add(listener_.fd(), SLIRP_POLL_IN);
   for (const auto& c : connections_) {
-    polls.add(c->inside.get(), events(c->out.wants_input(), c->in.wants_output()));
+    // The guest's hanging up ends everything, so it is always waited for. The service's is not,
+    // while nothing can be done with it: it would be reported again and again.
+    polls.add(c->inside.get(), SLIRP_POLL_HUP | events(c->out.wants_input(), c->in.wants_output()));
     polls.add(c->outside.get(), events(c->in.wants_input(), c->out.wants_output()));
   }
 }
@@ -44,9 +50,9 @@ void UnixRelay::watch(PollSet& polls, bool accept) {
 void UnixRelay::run(PollSet& polls) noexcept {
   if (polls.revents(listener_.fd())) accept();
   std::erase_if(connections_, [&](const auto& c) {
-    // The guest's end is closed both ways: nobody is left to read what the service still says.
-    const bool abandoned = c->out.eof && (polls.revents(c->inside.get()) & SLIRP_POLL_HUP);
-    if (!abandoned && step(*c)) return false;
+    const bool hung_up = polls.revents(c->inside.get()) & SLIRP_POLL_HUP;
+    if (hung_up) flush(*c);
+    if (!hung_up && step(*c)) return false;
     polls.drop(c->inside.get());
     polls.drop(c->outside.get());
     return true;
@@ -59,14 +65,22 @@ void UnixRelay::accept() noexcept {
     if (!inside) return;
     Fd outside(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
     // A service without room (EAGAIN) is as good as none.
-    if (!outside || connect(outside.get(), reinterpret_cast<const sockaddr*>(&target_),
-                            sizeof target_) != 0)
+    if (!outside ||
+        connect(outside.get(), reinterpret_cast<const sockaddr*>(&target_), sizeof target_) != 0)
       continue;
     std::unique_ptr<Connection> c(new (std::nothrow) Connection);
     if (!c) return;
     c->inside = std::move(inside);
     c->outside = std::move(outside);
     connections_.push_back(std::move(c));
+  }
+}
+
+/// The guest has closed both ways: what it said before goes to the service, as far as that takes it
+/// without waiting.
+void UnixRelay::flush(Connection& c) noexcept {
+  for (int n = 0; n < kFlushBudget && !c.out.done; ++n) {
+    if (!c.out.move(c.inside.get(), c.outside.get()) || c.out.wants_output()) return;
   }
 }
 

@@ -47,6 +47,7 @@ class UnixRelay {
     Pipe out, in;
   };
   bool step(Connection& c) noexcept;
+  void flush(Connection& c) noexcept;
   void accept() noexcept;
 
   sockaddr_un target_{};

@@ -15,17 +15,26 @@ Fragments::Key key(unsigned id) {
   return {1, 2, static_cast<std::uint16_t>(id), 17};
 }
 
-TEST(Fragments, T_NAT_9_WholeDatagramInAnyOrder) {
+TEST(Fragments, T_NAT_9_WholeDatagramInAnyOrderAfterItsFirst) {
   std::mt19937 random(1);
   for (unsigned round = 0; round < 200; ++round) {
     Fragments f;
     std::vector<Fragments::Piece> pieces;
     for (std::uint32_t at = 0; at < 1600; at += 160)
       pieces.push_back({at, 160, at + 160 < 1600, at == 0 ? 1600u : 0u});
-    std::shuffle(pieces.begin(), pieces.end(), random);
+    std::shuffle(pieces.begin() + 1, pieces.end(), random);
     for (const auto& p : pieces) EXPECT_TRUE(f.admit(1, key(round), p, 0s));
     EXPECT_FALSE(f.pending(0s));
   }
+}
+
+TEST(Fragments, T_NAT_9_ATailDoesNotComeFirst) {
+  Fragments f;
+  EXPECT_FALSE(f.admit(1, key(1), {456, 575, false}, 0s));
+  EXPECT_FALSE(f.admit(1, key(2), {80, 80, true}, 0s));
+  EXPECT_FALSE(f.pending(0s)) << "nothing of it is kept";
+  EXPECT_TRUE(f.admit(1, key(1), {0, 456, true, 1031}, 0s));
+  EXPECT_TRUE(f.admit(1, key(1), {456, 575, false}, 0s));
 }
 
 TEST(Fragments, T_NAT_9_OverlapKillsTheDatagramUntilItExpires) {
@@ -50,6 +59,7 @@ TEST(Fragments, T_NAT_9_TotalOver65535) {
   Fragments f;
   EXPECT_FALSE(f.admit(1, key(1), {65512, 8, false}, 0s));
   EXPECT_FALSE(f.admit(1, key(2), {65528, 1, false}, 0s));
+  EXPECT_TRUE(f.admit(1, key(3), {0, 8, true}, 0s));
   EXPECT_TRUE(f.admit(1, key(3), {65512, 3, false}, 0s));
 }
 
@@ -68,8 +78,9 @@ TEST(Fragments, T_NAT_9_ContradictedLength) {
   Fragments f;
   EXPECT_TRUE(f.admit(1, key(1), {0, 80, true, 100}, 0s));
   EXPECT_FALSE(f.admit(1, key(1), {80, 80, false}, 0s));  // 160, not 100
-  EXPECT_TRUE(f.admit(1, key(2), {80, 8, false}, 0s));
-  EXPECT_FALSE(f.admit(1, key(2), {0, 80, true, 100}, 0s));  // completes, 88
+  EXPECT_TRUE(f.admit(1, key(2), {0, 80, true, 100}, 0s));
+  EXPECT_FALSE(f.admit(1, key(2), {80, 8, false}, 0s));  // completes, 88
+  EXPECT_TRUE(f.admit(1, key(3), {0, 72, true}, 0s));
   EXPECT_TRUE(f.admit(1, key(3), {80, 8, false}, 0s));
   EXPECT_FALSE(f.admit(1, key(3), {88, 8, true}, 0s));  // past the end
 }

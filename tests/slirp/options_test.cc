@@ -190,6 +190,43 @@ TEST(SlirpOptions, NetMovesEverything) {
   EXPECT_EQ(text6(*six.dns6), "fd00:77::3");
 }
 
+TEST(SlirpOptions, SmallNets) {
+  for (const auto& [net, start] : std::vector<Row>{{"10.0.2.0/27", "10.0.2.15"},
+                                                   {"10.0.2.0/28", "10.0.2.4"},
+                                                   {"10.0.2.0/29", "10.0.2.4"},
+                                                   {"10.0.2.40/29", "10.0.2.44"}}) {
+    const Config c = one("net", net);
+    EXPECT_EQ(text4(*c.dhcpstart), start) << net;
+    EXPECT_EQ(ntohl(c.host->s_addr & ~c.mask.s_addr), 2u) << net;
+    EXPECT_EQ(ntohl(c.dns->s_addr & ~c.mask.s_addr), 3u) << net;
+  }
+  const Config split = make_config({{"net", "10.0.2.0/28"}, {"host", "10.0.2.12"}});
+  EXPECT_EQ(text4(*split.dhcpstart), "10.0.2.4") << "the longest row of free addresses";
+  const Config low =
+      make_config({{"net", "10.0.2.0/29"}, {"host", "10.0.2.5"}, {"dns", "10.0.2.6"}});
+  EXPECT_EQ(text4(*low.dhcpstart), "10.0.2.1");
+}
+
+TEST(SlirpOptions, HostBitsOfAPrefixAreMasked) {
+  for (const auto& params :
+       {Params{{"ipv6-net", "fd00:77::5/64"}}, Params{{"ipv6-prefix", "fd00:77::1:2:3:4"}},
+        Params{{"ipv6-prefix", "fd00:77:0:ff::"}, {"ipv6-prefixlen", "56"}}}) {
+    const Config c = make_config(params);
+    EXPECT_EQ(text6(c.prefix6), "fd00:77::") << params[0].second;
+    EXPECT_EQ(text6(*c.host6), "fd00:77::2") << params[0].second;
+    EXPECT_EQ(text6(*c.dns6), "fd00:77::3") << params[0].second;
+  }
+  EXPECT_EQ(text6(one("ipv6-net", "fd00::ff/126").prefix6), "fd00::fc");
+}
+
+TEST(SlirpOptions, AFamilyThatIsOffIsNotChecked) {
+  const Config six = make_config({{"ipv4", "off"}, {"net", "10.0.2.0/30"}, {"host", "192.0.2.1"}});
+  EXPECT_TRUE(six.dns && six.dhcpstart);
+  const Config four = make_config({{"ipv6", "off"}, {"ipv6-host", "fd00::2"}});
+  EXPECT_EQ(text6(*four.dns6), "fec0::3");
+  EXPECT_EQ(failure({{"ipv6", "off"}, {"ipv6-dns", "fec0::2"}}), "");
+}
+
 TEST(SlirpOptions, RepeatedOnesAddUp) {
   const Config c = make_config({{"dnssearch", "a.org"},
                                 {"dnssearch", "b.org"},
@@ -214,7 +251,15 @@ TEST(SlirpOptions, WhatDoesNotFitTogether) {
            {{{"ipv6-host", "fd00::2"}}, "ipv6-host"},
            {{{"ipv6-dns", "fd00::2"}}, "ipv6-dns"},
            {{{"ipv6-dns", "fec0::2"}}, "different"},
-           {{{"net", "10.0.2.0/28"}}, "dhcpstart"},
+           {{{"net", "10.0.2.0/30"}}, "net is too small"},
+           {{{"net", "10.0.2.0/30"}, {"dns", "10.0.2.1"}}, "net is too small"},
+           {{{"net", "10.0.2.0/28"}, {"dhcpstart", "10.0.2.15"}}, "dhcpstart"},
+           {{{"net", "127.0.0.0/8"}}, "net:"},
+           {{{"net", "224.0.0.0/4"}}, "net:"},
+           {{{"ipv6-net", "ff02::/64"}}, "ipv6-net:"},
+           {{{"hostname", std::string(200, 'h')}, {"domainname", std::string(60, 'd')}}, "DHCP"},
+           {{{"dnssearch", ".."}}, "dnssearch"},
+           {{{"dnssearch", std::string(64, 'x') + ".org"}}, "dnssearch"},
            {{{"tftp", dir.path()}, {"mtu", "1400"}}, "mtu"},
            {{{"guestfwd", "tcp:10.0.2.4:7-cmd:cat"}, {"guestfwd", "tcp::7-cmd:true"}},
             "another guestfwd"}}) {
