@@ -3,6 +3,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cstddef>
 #include <cstring>
 #include <new>
 
@@ -25,10 +26,15 @@ inline void copy_sentence(char* to, std::size_t size, const char* sentence) noex
   to[n] = 0;
 }
 
+/// The first version's rp_error. Frozen: hosts built then hold one of this size.
+inline constexpr std::size_t kFirstMessage = 500;
+inline constexpr std::size_t kFirstError = offsetof(rp_error, message) + kFirstMessage;
+static_assert(sizeof rp_error::message == kFirstMessage && sizeof(rp_error) >= kFirstError);
+
 inline int fail(rp_error* err, int code, const char* sentence) noexcept {
-  if (err && err->size >= sizeof(rp_error)) {
+  if (err && err->size >= kFirstError) {
     err->code = code;
-    copy_sentence(err->message, sizeof err->message, sentence);
+    copy_sentence(err->message, kFirstMessage, sentence);
   }
   return code;
 }

@@ -2,23 +2,80 @@
 // objects.h - what the opaque handles of the C ABI are.
 #pragma once
 
+#include <algorithm>
+#include <atomic>
 #include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
 
 #include "api/ringplug.h"
 #include "backend/loop.h"
 #include "backend/plug.h"
+#include "base/error.h"
 #include "base/fork_mark.h"
 #include "base/log.h"
 
 namespace rp::api {
 
-/// A loop outlives the switch handle while plugs are on it, so that a plug may be closed after its
-/// switch was freed.
-struct Fabric {
-  Fabric(const backend::Loop::Options& o, Log l) : log(l), loop(std::make_unique<backend::Loop>(o)) {}
-  Log log;
-  ForkMark process;
-  std::unique_ptr<backend::Loop> loop;  ///< null once the switch was freed
+/// What a switch and its plugs share. It outlives the switch handle while plugs are on it, so that
+/// a plug may be closed after its switch was freed, or while another thread frees it: the mutex
+/// keeps the loop alive during a call on it. The data calls don't touch the loop and take no lock.
+class Fabric {
+ public:
+  Fabric(const backend::Loop::Options& o, Log l)
+      : log(l), loop_(std::make_unique<backend::Loop>(o)), host_side_(loop_.get()) {}
+
+  const Log log;
+  const ForkMark process;
+
+  /// Calls fn(loop). Throws Error when the switch was freed.
+  template <typename Fn>
+  auto with_loop(Fn&& fn) {
+    const std::lock_guard lock(mutex_);
+    if (!loop_) throw Error(Errc::closed, "the switch was freed");
+    return fn(*loop_);
+  }
+  /// Adds a port that goes by unplug() alone.
+  sw::PortId plug_in(std::unique_ptr<sw::Port> port, const char* name) {
+    return with_loop([&](backend::Loop& loop) {
+      plugs_.reserve(plugs_.size() + 1);
+      plugs_.push_back(loop.add(std::move(port), name));
+      return plugs_.back();
+    });
+  }
+  void unplug(sw::PortId id) {
+    const std::lock_guard lock(mutex_);
+    if (loop_) loop_->remove(id);
+    std::erase(plugs_, id);
+  }
+  /// Removes a port that is no plug's. False: there is none of that id. Throws Error.
+  bool remove(sw::PortId id) {
+    return with_loop([&](backend::Loop& loop) {
+      if (std::find(plugs_.begin(), plugs_.end(), id) != plugs_.end())
+        throw Error(Errc::invalid,
+                    "port " + std::to_string(id) + " is a plug's; it goes by rp_plug_close()");
+      return loop.remove(id);
+    });
+  }
+  /// Ends the loop and its ports.
+  void close() noexcept {
+    const std::lock_guard lock(mutex_);
+    loop_.reset();
+    closed_.store(true, std::memory_order_release);
+  }
+  /// What was sent before close() can be received by whoever reads true. Lock-free.
+  bool closed() const noexcept { return closed_.load(std::memory_order_acquire); }
+
+  /// For the thread that dispatches, which is the one that frees the switch.
+  backend::Loop& host_side() const noexcept { return *host_side_; }
+
+ private:
+  std::mutex mutex_;
+  std::unique_ptr<backend::Loop> loop_;  ///< under mutex_; null once the switch was freed
+  std::vector<sw::PortId> plugs_;        ///< under mutex_
+  backend::Loop* const host_side_;
+  std::atomic<bool> closed_{false};
 };
 
 }  // namespace rp::api

@@ -33,12 +33,25 @@ std::unique_ptr<rp_plug> join(std::shared_ptr<Fabric> fabric, const rp_plug_opti
   auto memory = backend::PlugMemory::create();
   auto port = std::make_unique<backend::RingPort>(memory.duplicate(), offloads_of(o.offloads));
   auto plug = std::make_unique<rp_plug>(std::move(fabric), std::move(memory));
-  plug->port = plug->fabric->loop->add(std::move(port), o.name ? o.name : "plug");
+  plug->port = plug->fabric->plug_in(std::move(port), o.name ? o.name : "plug");
   return plug;
 }
 
-bool usable(const rp_plug* p) { return p && p->here(); }
-bool sendable(std::size_t length) { return length > 0 && length <= RP_MAX_FRAME; }
+bool usable(const rp_plug* p) {
+  return p && p->here();
+}
+/// Why a call on this plug can't be made at all; RP_OK: it can.
+int unusable(const rp_plug* p) {
+  if (!p) return RP_EINVALID;
+  return p->here() ? RP_OK : RP_ECLOSED;
+}
+/// Nobody will ever take what is sent.
+bool deaf(const rp_plug& p) {
+  return p.fabric->closed() || p.plug.send_broken();
+}
+bool sendable(std::size_t length) {
+  return length > 0 && length <= RP_MAX_FRAME;
+}
 
 /// Takes up to `n` frames, handing each to fn(i, frame).
 template <typename Fn>
@@ -90,16 +103,20 @@ void rp_plug_close(rp_plug* plug) {
   if (!usable(plug)) return;
   guarded(nullptr, [&] {
     if (plug->owns_fabric)
-      plug->fabric->loop.reset();
-    else if (plug->fabric->loop)
-      plug->fabric->loop->remove(plug->port);
+      plug->fabric->close();
+    else
+      plug->fabric->unplug(plug->port);
   });
   delete plug;
 }
 
-int rp_plug_fd(const rp_plug* plug) { return usable(plug) ? plug->plug.fd() : -1; }
+int rp_plug_fd(const rp_plug* plug) {
+  return usable(plug) ? plug->plug.fd() : -1;
+}
 
-rp_port rp_plug_port(const rp_plug* plug) { return plug ? plug->port : sw::kNoPort; }
+rp_port rp_plug_port(const rp_plug* plug) {
+  return plug ? plug->port : sw::kNoPort;
+}
 
 int rp_plug_counters(rp_plug* plug, rp_counter_fn fn, void* opaque, rp_error* err) {
   return guarded(err, [&] {
@@ -111,29 +128,32 @@ int rp_plug_counters(rp_plug* plug, rp_counter_fn fn, void* opaque, rp_error* er
 }
 
 ssize_t rp_plug_send(rp_plug* plug, const void* frame, size_t length) {
-  if (!usable(plug)) return RP_ECLOSED;
+  if (const int code = unusable(plug)) return code;
   if (!frame || !sendable(length)) return RP_EINVALID;
   plug->reserved = 0;
+  if (deaf(*plug)) return RP_ECLOSED;
   const bool sent = plug->plug.send({static_cast<const std::uint8_t*>(frame), length}, {});
   plug->plug.kick();
   return sent ? static_cast<ssize_t>(length) : ssize_t{RP_ERESOURCES};
 }
 
 ssize_t rp_plug_recv(rp_plug* plug, void* buffer, size_t capacity) {
-  if (!usable(plug)) return RP_ECLOSED;
+  if (const int code = unusable(plug)) return code;
   if (!buffer && capacity != 0) return RP_EINVALID;
-  ssize_t length = 0;
-  take(*plug, 1, [&](std::size_t, const backend::Plug::Received& f) {
+  // Asked before looking: what was sent until then is seen by the look.
+  ssize_t length = plug->fabric->closed() ? RP_ECLOSED : 0;
+  const auto taken = take(*plug, 1, [&](std::size_t, const backend::Plug::Received& f) {
     length = static_cast<ssize_t>(f.bytes.size());
     if (const auto n = std::min(capacity, f.bytes.size()); n != 0)
       std::memcpy(buffer, f.bytes.data(), n);
   });
-  return length;
+  return taken == 0 && plug->plug.recv_broken() ? ssize_t{RP_ECLOSED} : length;
 }
 
 size_t rp_plug_send_batch(rp_plug* plug, const rp_frame* frames, size_t n) {
   if (!usable(plug) || !frames) return 0;
   plug->reserved = 0;
+  if (deaf(*plug)) return 0;
   size_t sent = 0;
   for (; sent < n; ++sent) {
     const rp_frame& f = frames[sent];
@@ -158,16 +178,17 @@ size_t rp_plug_recv_batch(rp_plug* plug, rp_frame* frames, size_t n) {
 void* rp_plug_reserve(rp_plug* plug, size_t length) {
   if (!usable(plug)) return nullptr;
   plug->reserved = 0;
-  if (!sendable(length)) return nullptr;
+  if (!sendable(length) || deaf(*plug)) return nullptr;
   std::uint8_t* place = plug->plug.reserve(static_cast<std::uint32_t>(length));
   plug->reserved = place ? length : 0;
   return place;
 }
 
 int rp_plug_commit(rp_plug* plug, size_t length, const rp_offload* offload) {
-  if (!usable(plug)) return RP_ECLOSED;
+  if (const int code = unusable(plug)) return code;
   if (length == 0 || length > plug->reserved) return RP_EINVALID;
   plug->reserved = 0;
+  if (deaf(*plug)) return RP_ECLOSED;
   plug->plug.commit(static_cast<std::uint32_t>(length), offload ? from_c(*offload) : sw::Offload{});
   return RP_OK;
 }
@@ -189,7 +210,7 @@ size_t rp_plug_peek(rp_plug* plug, rp_frame* frames, size_t n) {
 }
 
 int rp_plug_release(rp_plug* plug, size_t n) {
-  if (!usable(plug)) return RP_ECLOSED;
+  if (const int code = unusable(plug)) return code;
   if (n > plug->peeked) return RP_EINVALID;
   plug->peeked = 0;
   plug->plug.release(n);

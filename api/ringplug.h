@@ -40,18 +40,22 @@
  * rp_plug_send() and rp_plug_recv() copy; reserve/commit and peek/release don't.
  *
  * THREADS. A plug may be used by one sending and one receiving thread at the same time; calls of the
- * same direction must not overlap, and rp_plug_close() must not overlap with anything. Calls on a
- * switch may come from any thread when the switch has its own; when the host runs the switch, all
- * calls on it and its plugs' open and close come from the thread that dispatches.
+ * same direction must not overlap, and rp_plug_close() must not overlap with any call on the plug.
+ * Calls on a switch may come from any thread when the switch has its own; rp_switch_free() must not
+ * overlap with any call on the switch, but may with those on its plugs, their close included. When
+ * the host runs the switch, all calls on it and its plugs' join, counters and close come from the
+ * thread that dispatches.
  * No call may be made from inside the log callback.
  *
- * THE HOST PROCESS stays as it was: no signal handlers, no signals, no output, no environment, no
- * limits are touched. Threads are named rp-*, block all signals, and are gone after the last close,
+ * THE HOST PROCESS stays as it was: no signal handlers, no signals, no environment, no limits are
+ * touched. ringplug writes nothing but its log: to the callback you gave, else to GLib's structured
+ * log. Threads are named rp-*, block all signals, and are gone after the last close,
  * as are all descriptors and mappings. All descriptors are close-on-exec. After fork() the child
  * must not use any object: calls return RP_ECLOSED there; rp_*_close() and _free() do nothing.
  *
  * ERRORS. Calls that can fail for a reason that a person should read return 0 or a negative RP_E*
- * code and fill in an rp_error; the object then is as it was before and outputs are untouched.
+ * code and fill in an rp_error; the object then is as it was before and outputs are untouched. The
+ * data calls, from rp_plug_send() on, have none: they return the code alone, where they return one.
  *
  * ABI. Structs that the host fills in start with their size; RP_*_INIT sets it. Fields are only
  * ever added at the end.
@@ -85,7 +89,8 @@ enum {
   RP_EUNSUPPORTED = -6, /* this build or host can't do it */
   RP_ERESOURCES = -7,   /* out of memory or descriptors, or a cap is reached: free some, retry */
   RP_ESYSTEM = -8,      /* a system call failed; the message has its text */
-  RP_ECLOSED = -9,      /* the object belongs to another process (after fork) */
+  RP_ECLOSED = -9,      /* after fork(): the object is the parent's; of a plug: its switch was freed,
+                           or what shares its memory broke the ring. For good: close the plug */
   RP_EINTERNAL = -10    /* a bug in ringplug: please report it */
 };
 
@@ -129,7 +134,8 @@ RP_API void rp_locators(void (*fn)(void *opaque, const rp_locator_info *info), v
 
 typedef struct rp_switch rp_switch;
 typedef struct rp_plug rp_plug;
-typedef uint32_t rp_port; /* names a port of one switch; not reused while the switch lives */
+typedef uint32_t rp_port; /* names a port of one switch; a port that is gone lends its name to another
+                             only after 65,535 others had its slot */
 
 typedef struct rp_switch_options {
   size_t size;          /* sizeof(rp_switch_options) */
@@ -146,7 +152,7 @@ typedef struct rp_switch_options {
 RP_API int rp_switch_new(const rp_switch_options *options, rp_switch **out, rp_error *err);
 
 /* Closes all its ports and ends its thread. Plugs that joined it stay valid but dead: they must
- * still be closed, and receive and send nothing. NULL is allowed. */
+ * still be closed, give what waits in them, and send nothing: RP_ECLOSED. NULL is allowed. */
 RP_API void rp_switch_free(rp_switch *sw);
 
 /* Opens what the locator names as a port of the switch. `port` may be NULL. Blocks until the port
@@ -154,14 +160,16 @@ RP_API void rp_switch_free(rp_switch *sw);
  * what it names. */
 RP_API int rp_switch_add(rp_switch *sw, const char *locator, rp_port *port, rp_error *err);
 
-/* Closes a port. RP_EUNKNOWN: there is none of that name. A plug's port goes by rp_plug_close(). */
+/* Closes a port. RP_EUNKNOWN: there is none of that name. RP_EINVALID: it is a plug's, which goes by
+ * rp_plug_close(). */
 RP_API int rp_switch_remove(rp_switch *sw, rp_port port, rp_error *err);
 
 /* A switch on the host's loop: this descriptor is readable (level-triggered) when
  * rp_switch_dispatch() has work. -1: the switch has a thread of its own. Owned by the switch. */
 RP_API int rp_switch_fd(const rp_switch *sw);
 
-/* Does the work there is, at most a few thousand frames; never blocks. SIGPIPE and other signals
+/* Does the work there is, for a bounded number of turns, each of a burst of frames from each port;
+ * never blocks. More work than that leaves rp_switch_fd() readable. SIGPIPE and other signals
  * that the work itself raises don't reach the host. */
 RP_API void rp_switch_dispatch(rp_switch *sw);
 
@@ -223,16 +231,22 @@ RP_API int rp_plug_fd(const rp_plug *plug);
 /* The plug's port on its switch, for rp_switch_counters(). */
 RP_API rp_port rp_plug_port(const rp_plug *plug);
 
-/* As rp_switch_counters(), of the switch that the plug is on. */
+/* As rp_switch_counters(), of the switch that the plug is on. RP_ECLOSED: that was freed. */
 RP_API int rp_plug_counters(rp_plug *plug, rp_counter_fn fn, void *opaque, rp_error *err);
+
+/* The data calls. A plug that is NULL is RP_EINVALID to those that return a code. RP_ECLOSED, or
+ * nothing where no code is returned, comes in a child after fork(), and once the plug is dead: its
+ * switch was freed, or its shared memory holds what no switch writes. */
 
 /* Sends one complete frame, `length` bytes from the destination address on, without FCS. Returns
  * length, or RP_ERESOURCES when the ring is full (the frame was not sent; nothing to wait on: the
- * switch is that much behind), RP_EINVALID when length is 0 or above RP_MAX_FRAME. Never blocks. */
+ * switch is that much behind), RP_EINVALID when length is 0 or above RP_MAX_FRAME, RP_ECLOSED when the
+ * plug is dead. Voids a reservation. Never blocks. */
 RP_API ssize_t rp_plug_send(rp_plug *plug, const void *frame, size_t length);
 
-/* Receives one frame into `buffer`. Returns its length, 0 when none waits. A frame longer than
- * `capacity` is cut to it, and the return value is its whole length. Never blocks. */
+/* Receives one frame into `buffer`. Returns its length, 0 when none waits, RP_ECLOSED when none waits
+ * and the plug is dead. A frame longer than `capacity` is cut to it, and the return value is its
+ * whole length. Never blocks. */
 RP_API ssize_t rp_plug_recv(rp_plug *plug, void *buffer, size_t capacity);
 
 /* One frame of a batch. */
@@ -243,7 +257,7 @@ typedef struct rp_frame {
 } rp_frame;
 
 /* Sends up to n frames with one notification. Returns how many were sent; fewer than n: the ring is
- * full or frames[result] has no valid length. */
+ * full, frames[result] has no valid length, or the plug is dead. Voids a reservation. */
 RP_API size_t rp_plug_send_batch(rp_plug *plug, const rp_frame *frames, size_t n);
 
 /* Receives up to n frames into the buffers that frames[i].data and .length name. Returns how many;
@@ -251,12 +265,13 @@ RP_API size_t rp_plug_send_batch(rp_plug *plug, const rp_frame *frames, size_t n
 RP_API size_t rp_plug_recv_batch(rp_plug *plug, rp_frame *frames, size_t n);
 
 /* Zero-copy sending: a place in the ring for a frame of at most `length` bytes, valid until the next
- * commit or reserve. NULL: the ring is full, or length is 0 or above RP_MAX_FRAME. */
+ * commit, reserve, send or send_batch. NULL: the ring is full, length is 0 or above RP_MAX_FRAME, or
+ * the plug is dead. */
 RP_API void *rp_plug_reserve(rp_plug *plug, size_t length);
 
 /* Sends the first `length` bytes of the reserved place. `offload` may be NULL. The switch sees the
  * frame at the next rp_plug_kick() at the latest. RP_EINVALID: nothing is reserved, or less than
- * length. */
+ * length. RP_ECLOSED: the plug is dead. */
 RP_API int rp_plug_commit(rp_plug *plug, size_t length, const rp_offload *offload);
 
 /* Makes committed frames visible and wakes the switch if it sleeps; a system call only then. */
@@ -268,7 +283,7 @@ RP_API void rp_plug_kick(rp_plug *plug);
 RP_API size_t rp_plug_peek(rp_plug *plug, rp_frame *frames, size_t n);
 
 /* Takes the first n frames of the last peek; their bytes are the switch's again. RP_EINVALID: n is
- * more than the last peek showed. */
+ * more than the last peek showed. RP_ECLOSED: after fork(). */
 RP_API int rp_plug_release(rp_plug *plug, size_t n);
 
 #ifdef __cplusplus

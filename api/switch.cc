@@ -26,25 +26,27 @@ void add_locator(Fabric& fabric, const char* locator, rp_port* port) {
   if (!locator) throw Error(Errc::invalid, "the locator is NULL");
   const auto parsed = backend::parse_locator(locator);
   auto opened = backend::open_port(parsed, fabric.log, backend::Loop::now());
-  const auto id = fabric.loop->add(std::move(opened), parsed.scheme);
+  const auto id = fabric.with_loop(
+      [&](backend::Loop& loop) { return loop.add(std::move(opened), parsed.scheme); });
   if (port) *port = id;
 }
 
 void count(Fabric& fabric, rp_counter_fn fn, void* opaque) {
   if (!fn) throw Error(Errc::invalid, "the callback is NULL");
-  if (!fabric.loop) throw Error(Errc::closed, "the switch was freed");
   struct Row {
     sw::PortId port;
     std::string port_name, counter;
     std::uint64_t value;
   };
   std::vector<Row> rows;
-  fabric.loop->call([&](sw::Switch& s) {
+  const auto collect = [&](sw::Switch& s) {
     s.report([&](sw::PortId port, const std::string& port_name, std::string_view counter,
                  std::uint64_t value) {
       rows.push_back({port, port_name, std::string(counter), value});
     });
-  });
+  };
+  fabric.with_loop([&](backend::Loop& loop) { loop.call(collect); });
+  // Without the lock: fn may call back into ringplug.
   for (const Row& r : rows) fn(opaque, r.port, r.port_name.c_str(), r.counter.c_str(), r.value);
 }
 
@@ -62,14 +64,22 @@ void check(const rp_switch* sw) {
 
 extern "C" {
 
-const char* rp_version(void) { return RP_VERSION; }
+const char* rp_version(void) {
+  return RP_VERSION;
+}
 
 void rp_locators(void (*fn)(void*, const rp_locator_info*), void* opaque) {
   if (!fn) return;
   guarded(nullptr, [&] {
     for (const backend::Mode& m : backend::modes()) {
-      rp_locator_info info{sizeof info,      m.scheme.data(), m.target.data(), m.summary.data(),
-                           m.example.data(), nullptr,         "",              "",
+      rp_locator_info info{sizeof info,
+                           m.scheme.data(),
+                           m.target.data(),
+                           m.summary.data(),
+                           m.example.data(),
+                           nullptr,
+                           "",
+                           "",
                            ""};
       fn(opaque, &info);
       m.each_option([&](const OptionDoc& o) {
@@ -96,7 +106,7 @@ int rp_switch_new(const rp_switch_options* options, rp_switch** out, rp_error* e
 
 void rp_switch_free(rp_switch* sw) {
   if (!sw || !sw->here()) return;
-  sw->fabric->loop.reset();
+  sw->fabric->close();
   delete sw;
 }
 
@@ -110,17 +120,17 @@ int rp_switch_add(rp_switch* sw, const char* locator, rp_port* port, rp_error* e
 int rp_switch_remove(rp_switch* sw, rp_port port, rp_error* err) {
   return guarded(err, [&] {
     check(sw);
-    if (!sw->fabric->loop->remove(port))
+    if (!sw->fabric->remove(port))
       throw Error(Errc::unknown, "the switch has no port " + std::to_string(port));
   });
 }
 
 int rp_switch_fd(const rp_switch* sw) {
-  return sw && sw->host_loop && sw->here() ? sw->fabric->loop->fd() : -1;
+  return sw && sw->host_loop && sw->here() ? sw->fabric->host_side().fd() : -1;
 }
 
 void rp_switch_dispatch(rp_switch* sw) {
-  if (sw && sw->host_loop && sw->here()) sw->fabric->loop->dispatch();
+  if (sw && sw->host_loop && sw->here()) sw->fabric->host_side().dispatch();
 }
 
 int rp_switch_counters(rp_switch* sw, rp_counter_fn fn, void* opaque, rp_error* err) {

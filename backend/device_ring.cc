@@ -11,8 +11,8 @@ namespace {
 /// has fewer than 2^32 bytes).
 constexpr std::uint64_t kMaxChainBytes = std::uint64_t{1} << 20;
 
-constexpr const char* kFaultNames[] = {"none",      "avail-jump", "head-range", "loop",   "address",
-                                       "direction", "indirect",   "no-header",  "too-big"};
+constexpr const char* kFaultNames[] = {"none",    "avail-jump", "head-range", "loop",
+                                       "address", "direction",  "indirect",   "too-big"};
 static_assert(std::size(kFaultNames) == static_cast<std::size_t>(RingFault::count));
 
 template <typename T>
@@ -27,7 +27,9 @@ T* area(const GuestMemory& memory, std::uint64_t address, std::uint64_t len, uns
 
 }  // namespace
 
-const char* ring_fault_name(RingFault f) noexcept { return kFaultNames[static_cast<int>(f)]; }
+const char* ring_fault_name(RingFault f) noexcept {
+  return kFaultNames[static_cast<int>(f)];
+}
 
 DeviceRing::DeviceRing(const GuestMemory& memory, const RingAddress& where, Direction direction,
                        Features features, std::uint16_t start)
@@ -124,8 +126,7 @@ int DeviceRing::walk(std::uint16_t head, std::span<Segment> out, std::uint64_t& 
 int DeviceRing::walk_indirect(const vring_desc& table, std::span<Segment> out,
                               std::uint64_t& bytes) noexcept {
   const std::uint32_t entries = table.len / sizeof(vring_desc);
-  const auto* entry =
-      reinterpret_cast<const vring_desc*>(memory_.translate(table.addr, table.len));
+  const auto* entry = reinterpret_cast<const vring_desc*>(memory_.translate(table.addr, table.len));
   // Where it lies for us counts: a region need not be as aligned for us as for the driver.
   if (!entry || reinterpret_cast<std::uintptr_t>(entry) % alignof(vring_desc) != 0 ||
       table.len % sizeof(vring_desc) != 0 || entries > ring_.size) {

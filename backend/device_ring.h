@@ -18,14 +18,13 @@ namespace rp::backend {
 /// What a driver did wrong; the first fault stays.
 enum class RingFault : std::uint8_t {
   none,
-  avail_jump,   ///< avail.idx ran more than the ring's size ahead (2.7.6)
-  head_range,   ///< a head or next index outside the table
-  loop,         ///< a chain longer than the ring (2.7.5.3)
-  address,      ///< a buffer not wholly inside one region, or of length 0
-  direction,    ///< a readable buffer where only writable ones belong, or the reverse
-  indirect,     ///< an indirect table where none was negotiated, nested, or misshapen (2.7.5.3.1)
-  no_header,    ///< a chain too short for virtio_net_hdr
-  too_big,      ///< more bytes than any frame can have
+  avail_jump,  ///< avail.idx ran more than the ring's size ahead (2.7.6)
+  head_range,  ///< a head or next index outside the table
+  loop,        ///< a chain longer than the ring (2.7.5.3)
+  address,     ///< a buffer not wholly inside one region, or of length 0
+  direction,   ///< a readable buffer where only writable ones belong, or the reverse
+  indirect,    ///< an indirect table where none was negotiated, nested, or misshapen (2.7.5.3.1)
+  too_big,     ///< more bytes than any frame can have
   count
 };
 const char* ring_fault_name(RingFault f) noexcept;

@@ -16,7 +16,7 @@ bool DriverRing::publish() noexcept {
   const std::uint16_t old = published_;
   if (old == next_) return false;
   published_ = next_;
-  store_full(ring_.avail_idx(), next_);  // pairs with [A]
+  store_full(ring_.avail_idx(), next_);                             // pairs with [A]
   return event_passed(load_full(ring_.avail_event()), next_, old);  // pairs with [D]
 }
 

@@ -27,9 +27,7 @@ class DriverRing {
   bool publish() noexcept;
 
   /// A completed buffer waits.
-  bool has_used() noexcept {
-    return !broken_ && (seen_used_ != freed_ || refresh());
-  }
+  bool has_used() noexcept { return !broken_ && (seen_used_ != freed_ || refresh()); }
   /// Completed buffers that wait, as far as one load can tell.
   std::uint16_t used_count() noexcept {
     if (broken_) return 0;

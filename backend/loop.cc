@@ -153,8 +153,7 @@ bool Loop::remove(sw::PortId id) {
     const auto port = s.remove(id);
     found = port != nullptr;
     if (!found) return;
-    if (port->poll_fd() >= 0)
-      epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, port->poll_fd(), nullptr);
+    if (port->poll_fd() >= 0) epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, port->poll_fd(), nullptr);
     std::erase_if(active_, [&](const Active& a) { return a.id == id; });
   });
   return found;

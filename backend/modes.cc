@@ -36,7 +36,9 @@ constexpr Mode kModes[] = {
 
 }  // namespace
 
-std::span<const Mode> modes() { return kModes; }
+std::span<const Mode> modes() {
+  return kModes;
+}
 
 std::unique_ptr<sw::Port> open_port(const Locator& l, const Log& log, Instant now) {
   std::string known;

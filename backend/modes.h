@@ -17,7 +17,7 @@ namespace rp::backend {
 
 struct Mode {
   std::string_view scheme;
-  std::string_view target;   ///< syntax of the target; empty: it has none
+  std::string_view target;  ///< syntax of the target; empty: it has none
   std::string_view summary;
   std::string_view example;
   /// Calls the function for each option, in the order of the documentation.

@@ -93,8 +93,8 @@ bool Plug::send(std::span<const std::uint8_t> frame, const sw::Offload& offload)
 
 void Plug::refill(std::uint16_t buffers) noexcept {
   for (; buffers > 0; --buffers) {
-    const std::uint64_t at = PlugLayout::kToBuffers +
-                             std::uint64_t{PlugLayout::kBuffer} * (refilled_++ % kQueue);
+    const std::uint64_t at =
+        PlugLayout::kToBuffers + std::uint64_t{PlugLayout::kBuffer} * (refilled_++ % kQueue);
     to_guest_.add(at, PlugLayout::kBuffer, true);
   }
   // The port never sleeps on these: without a buffer it drops.

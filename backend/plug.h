@@ -35,8 +35,7 @@ class Plug {
 
   /// A place for a frame of up to `len` bytes, or null when the ring is full. One at a time.
   std::uint8_t* reserve(std::uint32_t len) noexcept;
-  /// Sends the first `len` bytes of the reserved place. Visible to the port at once; the port is
-  /// woken by kick() or, when it asked for that, by the last commit before it.
+  /// Queues the first `len` bytes of the reserved place; kick() makes them visible to the port.
   void commit(std::uint32_t len, const sw::Offload& offload) noexcept;
   /// Makes committed frames visible and wakes the port if it sleeps.
   void kick() noexcept;
@@ -57,9 +56,13 @@ class Plug {
   /// Takes nothing for now: the descriptor stays readable.
   void keep() noexcept;
 
-  /// The shared memory is in a state that the port can't have written; nothing more will come, and
-  /// the descriptor stays quiet.
-  bool broken() const noexcept { return from_guest_.broken() || to_guest_.broken(); }
+  /// The shared memory is in a state that the port can't have written: nothing more will be sent,
+  /// for the sender to ask; nothing more will come and the descriptor stays quiet, for the
+  /// receiver.
+  bool send_broken() const noexcept { return from_guest_.broken(); }
+  bool recv_broken() const noexcept { return to_guest_.broken(); }
+  /// Either; while neither thread is at work.
+  bool broken() const noexcept { return send_broken() || recv_broken(); }
 
  private:
   bool may_look() noexcept;
@@ -80,8 +83,8 @@ class Plug {
   std::uint16_t sent_ = 0, reclaimed_ = 0;
 
   enum class Signal : std::uint8_t { armed, drained, signalled } signal_ = Signal::armed;
-  std::uint16_t refilled_ = 0;                       ///< buffers given to the ring, in all
-  std::uint16_t taken_ = 0;                          ///< buffers taken back, in all
+  std::uint16_t refilled_ = 0;                         ///< buffers given to the ring, in all
+  std::uint16_t taken_ = 0;                            ///< buffers taken back, in all
   std::uint16_t peeked_[sw::Burst::kFrames + 1] = {};  ///< buffers up to the end of each frame
   std::size_t peeked_n_ = 0;
   std::unique_ptr<std::uint8_t[]> aside_;  ///< a frame that wraps

@@ -52,6 +52,8 @@ PlugMemory PlugMemory::create() {
   return m;
 }
 
-PlugMemory PlugMemory::duplicate() const { return {copy(memory), copy(kick), copy(call)}; }
+PlugMemory PlugMemory::duplicate() const {
+  return {copy(memory), copy(kick), copy(call)};
+}
 
 }  // namespace rp::backend

@@ -16,7 +16,9 @@
 
 namespace rp::backend {
 
-constexpr std::uint64_t page_align(std::uint64_t v) noexcept { return (v + 4095) & ~4095ull; }
+constexpr std::uint64_t page_align(std::uint64_t v) noexcept {
+  return (v + 4095) & ~4095ull;
+}
 
 struct PlugLayout {
   static constexpr std::uint16_t kQueue = 1024;

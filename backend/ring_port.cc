@@ -184,7 +184,9 @@ bool RingPort::flush(Instant) noexcept {
   return false;
 }
 
-bool RingPort::arm(Instant) noexcept { return from_guest_->enable_notifications(); }
+bool RingPort::arm(Instant) noexcept {
+  return from_guest_->enable_notifications();
+}
 
 void RingPort::report(const CounterSink& sink) const {
   sink("ring.short-chain", short_chains_);

@@ -2,7 +2,8 @@
 // vring.h - the split virtqueue's memory layout (virtio 1.2, 2.7) and how both ends touch it.
 //
 //        descriptor table        available ring (driver writes)     used ring (device writes)
-//      [addr len flags next] x N   flags idx ring[N] used_event    flags idx {id len}[N] avail_event
+//      [addr len flags next] x N   flags idx ring[N] used_event    flags idx {id len}[N]
+//      avail_event
 //
 // Slots between used.idx and avail.idx belong to the device, the others to the driver. An index is
 // published by a release store and read by an acquire load; each end keeps its own copies and
@@ -27,8 +28,12 @@ namespace rp::backend {
 /// virtio 1.2, 2.7: at most 32768; ours is what a burst's parts can hold.
 inline constexpr std::uint16_t kMaxQueueSize = 1024;
 
-inline constexpr std::size_t desc_bytes(std::size_t n) noexcept { return n * sizeof(vring_desc); }
-inline constexpr std::size_t avail_bytes(std::size_t n) noexcept { return 2 * (n + 3); }
+inline constexpr std::size_t desc_bytes(std::size_t n) noexcept {
+  return n * sizeof(vring_desc);
+}
+inline constexpr std::size_t avail_bytes(std::size_t n) noexcept {
+  return 2 * (n + 3);
+}
 inline constexpr std::size_t used_bytes(std::size_t n) noexcept {
   return 6 + n * sizeof(vring_used_elem);
 }

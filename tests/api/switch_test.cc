@@ -3,6 +3,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <latch>
+#include <thread>
+
 #include "tests/api/handles.h"
 #include "tests/api/process_state.h"
 
@@ -122,15 +125,76 @@ TEST(Switch, FreedBeforeItsPlugs) {
   EXPECT_EQ(process_state_settled(before).threads, before.threads);
   const auto frame = broadcast(1, 1);
   EXPECT_GE(rp_plug_fd(left.get()), 0);
-  rp_plug_send(left.get(), frame.data(), frame.size());
+  EXPECT_EQ(rp_plug_send(left.get(), frame.data(), frame.size()), RP_ECLOSED);
+  rp_frame f{const_cast<std::uint8_t*>(frame.data()), frame.size(), {}};
+  EXPECT_EQ(rp_plug_send_batch(left.get(), &f, 1), 0u);
+  EXPECT_EQ(rp_plug_reserve(left.get(), 60), nullptr);
   std::uint8_t got[64];
-  EXPECT_EQ(rp_plug_recv(right.get(), got, sizeof got), 0);
+  EXPECT_EQ(rp_plug_recv(right.get(), got, sizeof got), RP_ECLOSED);
+  EXPECT_EQ(rp_plug_recv_batch(right.get(), &f, 1), 0u);
+  EXPECT_EQ(rp_plug_peek(right.get(), &f, 1), 0u);
   rp_error err = no_error();
   EXPECT_EQ(rp_plug_counters(left.get(), count, nullptr, &err), RP_ECLOSED);
   left.reset(), right.reset();
   const process_state after = process_state_settled(before);
   EXPECT_EQ(after.descriptors, before.descriptors);
   EXPECT_EQ(after.mappings, before.mappings);
+}
+
+TEST(Switch, WhatWaitsCanBeReceivedAfterItsEnd) {
+  auto sw = new_switch();
+  const auto left = join(sw), right = join(sw);
+  ASSERT_NE(rp_plug_reserve(left.get(), 60), nullptr);
+  ASSERT_EQ(rp_plug_send(left.get(), broadcast(1, 8).data(), 60), 60);
+  ASSERT_TRUE(readable(rp_plug_fd(right.get()), 3000));
+  ASSERT_NE(rp_plug_reserve(left.get(), 60), nullptr);
+  sw.reset();
+  EXPECT_EQ(rp_plug_commit(left.get(), 60, nullptr), RP_ECLOSED);
+  std::uint8_t got[64];
+  EXPECT_EQ(rp_plug_recv(right.get(), got, sizeof got), 60);
+  EXPECT_EQ(got[14], 8);
+  EXPECT_EQ(rp_plug_recv(right.get(), got, sizeof got), RP_ECLOSED);
+  EXPECT_FALSE(readable(rp_plug_fd(right.get()), 0));
+}
+
+TEST(Switch, APlugsPortIsNotRemoved) {
+  rp_error err = no_error();
+  const auto sw = new_switch();
+  auto left = join(sw);
+  const auto right = join(sw);
+  const rp_port port = rp_plug_port(left.get());
+  EXPECT_EQ(rp_switch_remove(sw.get(), port, &err), RP_EINVALID);
+  EXPECT_NE(std::strstr(err.message, "rp_plug_close()"), nullptr) << err.message;
+  ASSERT_EQ(rp_plug_send(left.get(), broadcast(1, 1).data(), 60), 60);
+  EXPECT_TRUE(readable(rp_plug_fd(right.get()), 3000)) << "it works as before";
+  left.reset();
+  EXPECT_EQ(rp_switch_remove(sw.get(), port, &err), RP_EUNKNOWN);
+}
+
+TEST(Switch, FreedWhileOthersUseItsPlugs) {
+  for (int round = 0; round < 20; ++round) {
+    auto sw = new_switch();
+    std::vector<std::thread> others;
+    std::latch start(5);
+    for (std::uint8_t i = 0; i < 4; ++i) {
+      others.emplace_back([&start, i, plug = join(sw)]() mutable {
+        const auto frame = broadcast(i, i);
+        const auto ignore = [](void*, rp_port, const char*, const char*, std::uint64_t) {};
+        start.arrive_and_wait();
+        if (i == 0) return plug.reset();
+        while (rp_plug_counters(plug.get(), ignore, nullptr, nullptr) == RP_OK) {
+          rp_plug_send(plug.get(), frame.data(), frame.size());
+          std::uint8_t got[64];
+          rp_plug_recv(plug.get(), got, sizeof got);
+        }
+        EXPECT_EQ(rp_plug_counters(plug.get(), ignore, nullptr, nullptr), RP_ECLOSED);
+        EXPECT_EQ(rp_plug_send(plug.get(), frame.data(), frame.size()), RP_ECLOSED);
+      });
+    }
+    start.arrive_and_wait();
+    sw.reset();
+    for (auto& t : others) t.join();
+  }
 }
 
 TEST(Switch, CloseLeavesNothing) {

@@ -103,8 +103,12 @@ ssize_t send(ringplug_conn* conn, const void* buf, size_t len, int) {
   return -1;
 }
 
-int datafd(ringplug_conn* conn) { return rp_plug_fd(conn->plug); }
-int ctlfd(ringplug_conn*) { return -1; }
+int datafd(ringplug_conn* conn) {
+  return rp_plug_fd(conn->plug);
+}
+int ctlfd(ringplug_conn*) {
+  return -1;
+}
 
 int close(ringplug_conn* conn) {
   rp_plug_close(conn->plug);
