@@ -21,6 +21,8 @@ ForkMark::ForkMark() {
   *word_ = 1;
 }
 
-ForkMark::~ForkMark() { munmap(const_cast<unsigned*>(word_), kPage); }
+ForkMark::~ForkMark() {
+  munmap(const_cast<unsigned*>(word_), kPage);
+}
 
 }  // namespace rp

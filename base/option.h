@@ -24,8 +24,8 @@ struct Option : OptionDoc {
   void (*set)(Config&, const std::string& value);
 };
 
-/// Finds `key` in the table and sets it. Throws Error that names the key or the value and lists what
-/// would be accepted.
+/// Finds `key` in the table and sets it. Throws Error that names the key or the value and lists
+/// what would be accepted.
 template <typename Config>
 void set_option(std::span<const Option<Config>> table, Config& config, std::string_view scheme,
                 const std::string& key, const std::string& value) {

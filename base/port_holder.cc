@@ -64,7 +64,8 @@ std::string port_holder(const sockaddr& address, bool udp) {
   try {
     // A listener on the other family's wildcard address holds the port as well.
     for (const char* version : {"", "6"}) {
-      const std::string inode = bound_inode((udp ? "udp" : "tcp") + std::string(version), port, udp);
+      const std::string inode =
+          bound_inode((udp ? "udp" : "tcp") + std::string(version), port, udp);
       if (!inode.empty()) return owner_of(inode);
     }
   } catch (const std::exception&) {

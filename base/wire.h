@@ -38,7 +38,6 @@ class Big {
   std::uint8_t bytes_[sizeof(T)];
 };
 
-
 using Be16 = Big<std::uint16_t>;
 using Be32 = Big<std::uint32_t>;
 using Be64 = Big<std::uint64_t>;

@@ -32,12 +32,13 @@ std::vector<std::uint8_t> frame(std::size_t size, std::uint8_t dst, std::uint8_t
 void report(benchmark::State& state, std::size_t frames) {
   state.SetItemsProcessed(static_cast<std::int64_t>(frames));
   state.SetBytesProcessed(static_cast<std::int64_t>(frames) * state.range(0));
-  state.counters["per frame"] =
-      benchmark::Counter(static_cast<double>(frames),
-                         benchmark::Counter::kIsRate | benchmark::Counter::kInvert);
+  state.counters["per frame"] = benchmark::Counter(
+      static_cast<double>(frames), benchmark::Counter::kIsRate | benchmark::Counter::kInvert);
 }
 
-void sizes(benchmark::internal::Benchmark* b) { b->Arg(60)->Arg(1514)->Arg(65549); }
+void sizes(benchmark::internal::Benchmark* b) {
+  b->Arg(60)->Arg(1514)->Arg(65549);
+}
 
 /// Lends the same frame again and again, and swallows what it gets.
 class SourceSink final : public sw::Port {
@@ -132,7 +133,8 @@ void BM_RingSwitchRing(benchmark::State& state) {
 }
 BENCHMARK(BM_RingSwitchRing)->Apply(sizes);
 
-/// Through the C ABI: a sender thread, the switch's thread, and this one, which receives in batches.
+/// Through the C ABI: a sender thread, the switch's thread, and this one, which receives in
+/// batches.
 void BM_PlugToPlug(benchmark::State& state) {
   const auto size = static_cast<std::size_t>(state.range(0));
   rp_error err = RP_ERROR_INIT;
@@ -223,7 +225,8 @@ void BM_PlugOpen(benchmark::State& state) {
       state.SkipWithError(err.message);
       return;
     }
-    seconds.push_back(std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+    seconds.push_back(
+        std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
     rp_plug_close(plug);
   }
   std::nth_element(seconds.begin(), seconds.begin() + static_cast<long>(seconds.size() / 2),

@@ -22,7 +22,9 @@ namespace rp::sw {
 /// port that is gone never names another (until 65,536 ports have used the same slot).
 using PortId = std::uint32_t;
 inline constexpr PortId kNoPort = ~PortId{0};
-inline constexpr std::size_t port_slot(PortId id) noexcept { return id & 0xffffu; }
+inline constexpr std::size_t port_slot(PortId id) noexcept {
+  return id & 0xffffu;
+}
 
 /// The largest frame there is: a 64 KiB segment with Ethernet and two 802.1Q headers.
 inline constexpr std::uint32_t kMaxFrame = 65535 + 14 + 8;

@@ -34,8 +34,8 @@ inline bool is_link_constrained(const Mac& m) noexcept {
 
 inline constexpr std::uint16_t kEtherIpv4 = 0x0800;
 inline constexpr std::uint16_t kEtherArp = 0x0806;
-inline constexpr std::uint16_t kEtherVlan = 0x8100;   ///< IEEE 802.1Q C-tag
-inline constexpr std::uint16_t kEtherQinQ = 0x88a8;   ///< IEEE 802.1ad S-tag
+inline constexpr std::uint16_t kEtherVlan = 0x8100;  ///< IEEE 802.1Q C-tag
+inline constexpr std::uint16_t kEtherQinQ = 0x88a8;  ///< IEEE 802.1ad S-tag
 inline constexpr std::uint16_t kEtherIpv6 = 0x86dd;
 
 struct EthHeader {
@@ -93,7 +93,13 @@ struct TcpHeader {  // RFC 9293
 static_assert(sizeof(TcpHeader) == 20);
 
 enum TcpFlag : std::uint8_t {
-  kTcpFin = 1, kTcpSyn = 2, kTcpRst = 4, kTcpPsh = 8, kTcpAck = 16, kTcpUrg = 32, kTcpEce = 64,
+  kTcpFin = 1,
+  kTcpSyn = 2,
+  kTcpRst = 4,
+  kTcpPsh = 8,
+  kTcpAck = 16,
+  kTcpUrg = 32,
+  kTcpEce = 64,
   kTcpCwr = 128
 };
 

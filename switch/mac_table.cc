@@ -38,7 +38,9 @@ std::size_t MacTable::home(std::uint64_t key) const noexcept {
   return static_cast<std::size_t>(product >> 64 ^ static_cast<std::uint64_t>(product)) & mask_;
 }
 
-std::uint32_t& MacTable::held_by(PortId port) noexcept { return held_[port_slot(port) % kPortCounters]; }
+std::uint32_t& MacTable::held_by(PortId port) noexcept {
+  return held_[port_slot(port) % kPortCounters];
+}
 
 PortId MacTable::find(const Mac& mac, std::uint16_t vlan, Instant now) const noexcept {
   const std::uint64_t key = key_of(mac, vlan);

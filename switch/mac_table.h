@@ -18,9 +18,9 @@
 namespace rp::sw {
 
 struct MacTableOptions {
-  std::uint32_t entries = 4096;               ///< most addresses in all, 1 to 1,048,576
-  std::uint32_t per_port = 0;                 ///< most per port; 0: three quarters of `entries`
-  Instant ageing = std::chrono::seconds(300); ///< IEEE 802.1Q-2018, table 8-6: default 300 s
+  std::uint32_t entries = 4096;                ///< most addresses in all, 1 to 1,048,576
+  std::uint32_t per_port = 0;                  ///< most per port; 0: three quarters of `entries`
+  Instant ageing = std::chrono::seconds(300);  ///< IEEE 802.1Q-2018, table 8-6: default 300 s
 };
 
 class MacTable {
@@ -40,7 +40,6 @@ class MacTable {
 
   /// Entries held, stale ones that nobody has reclaimed yet included.
   std::size_t size() const noexcept { return used_; }
-  void set_ageing(Instant ageing) noexcept { ageing_ = seconds(ageing); }
 
   struct Entry {
     Mac mac;

@@ -32,8 +32,8 @@ class Port {
   /// The burst has been delivered; its bytes may be reused.
   virtual void release() noexcept = 0;
 
-  /// Frames away from the switch, in order. Once one finds no room the rest are refused too; returns
-  /// how many were. It never waits. The bytes are borrowed for the call.
+  /// Frames away from the switch, in order. Once one finds no room the rest are refused too;
+  /// returns how many were. It never waits. The bytes are borrowed for the call.
   virtual std::size_t send(std::span<const Frame* const> frames, Instant now) noexcept = 0;
   /// Ends a turn in which send() was called: tells the peer, once. True: receive() has work now.
   virtual bool flush(Instant now) noexcept = 0;

@@ -26,8 +26,6 @@ std::uint16_t vlan_of(const Frame& f, const EthHeader& eth) noexcept {
 
 }  // namespace
 
-std::string_view drop_name(Drop d) noexcept { return kDropNames[static_cast<std::size_t>(d)]; }
-
 Switch::Switch(const MacTableOptions& options)
     : macs_(options), burst_(std::make_unique<Burst>()) {}
 
@@ -36,7 +34,8 @@ Switch::~Switch() = default;
 PortId Switch::add(std::unique_ptr<Port> port, std::string name) {
   auto slot = std::find_if(slots_.begin(), slots_.end(), [](const Slot& s) { return !s.port; });
   if (slot == slots_.end()) {
-    if (slots_.size() >= kMaxPorts) throw Error(Errc::resources, "a switch has at most 65535 ports");
+    if (slots_.size() >= kMaxPorts)
+      throw Error(Errc::resources, "a switch has at most 65535 ports");
     targets_.resize(slots_.size() + 1);
     touched_.resize(slots_.size() + 1);
     slots_.emplace_back();

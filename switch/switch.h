@@ -24,7 +24,7 @@
 
 namespace rp::sw {
 
-/// Why a frame was not forwarded or not taken. The order is that of drop_name().
+/// Why a frame was not forwarded or not taken. The order is that of kDropNames.
 enum class Drop : std::uint8_t {
   runt,              ///< shorter than an Ethernet header
   oversize,          ///< longer than kMaxFrame
@@ -37,7 +37,6 @@ enum class Drop : std::uint8_t {
   segmentation,      ///< at the receiving port: could not be completed
   count
 };
-std::string_view drop_name(Drop d) noexcept;
 
 struct PortCounters {
   std::uint64_t frames_in = 0, bytes_in = 0;    ///< towards the switch
@@ -86,8 +85,6 @@ class Switch {
   using ReportSink =
       std::function<void(PortId, const std::string&, std::string_view, std::uint64_t)>;
   void report(const ReportSink& sink) const;
-
-  MacTable& macs() noexcept { return macs_; }
 
  private:
   struct Slot {

@@ -72,11 +72,9 @@ TEST(Error, ErrnoPicksTheCode) {
 
 TEST(Log, GoesToTheCallback) {
   std::string got;
-  const Log log(
-      [](void* to, int level, const char* s) {
-        *static_cast<std::string*>(to) = std::to_string(level) + s;
-      },
-      &got);
+  const Log log([](void* to, int level,
+                   const char* s) { *static_cast<std::string*>(to) = std::to_string(level) + s; },
+                &got);
   log.warning("careful");
   EXPECT_EQ(got, "1careful");
 }

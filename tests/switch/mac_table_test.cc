@@ -128,8 +128,7 @@ TEST(MacTable, AgreesWithANaiveTwin) {
         twin.map[{m, vlan}] = {port, now};
         break;
       default:
-        ASSERT_EQ(t.find(mac(m), static_cast<std::uint16_t>(vlan), at),
-                  twin.find(m, vlan, now, 50))
+        ASSERT_EQ(t.find(mac(m), static_cast<std::uint16_t>(vlan), at), twin.find(m, vlan, now, 50))
             << "step " << step;
     }
   }
