@@ -55,13 +55,7 @@ std::uint8_t* Plug::reserve(std::uint32_t len) noexcept {
 
 void Plug::commit(std::uint32_t len, const sw::Offload& o) noexcept {
   const std::uint64_t offset = PlugLayout::kFromArena + reserved_at_ % PlugLayout::kArena;
-  virtio_net_hdr_v1 h{};
-  h.flags = o.flags;
-  h.gso_type = o.gso_type;
-  h.hdr_len = o.hdr_len;
-  h.gso_size = o.gso_size;
-  h.csum_start = o.csum_start;
-  h.csum_offset = o.csum_offset;
+  const virtio_net_hdr_v1 h = sw::header_of(o);
   std::memcpy(mapping_.data() + offset, &h, kHeader);
   arena_next_ = reserved_at_ + ((kHeader + len + kAlign - 1) & ~(kAlign - 1));
   arena_end_[sent_++ % kQueue] = arena_next_;
@@ -135,7 +129,7 @@ bool Plug::next_frame(std::uint16_t& at, Received& out) noexcept {
   if (merged == 0 || written > PlugLayout::kBuffer || total - kHeader > sw::kMaxFrame) return false;
   const std::uint32_t len = total - kHeader;
   const std::uint32_t to_end = (kQueue - slot) * PlugLayout::kBuffer - kHeader;
-  out.offload = {h.flags, h.gso_type, h.hdr_len, h.gso_size, h.csum_start, h.csum_offset};
+  out.offload = sw::offload_of(h);
   out.bytes = {first + kHeader, len};
   if (len > to_end) {
     std::memcpy(aside_.get(), first + kHeader, to_end);

@@ -112,7 +112,7 @@ bool RingPort::lend(sw::Burst& burst) noexcept {
   virtio_net_hdr_v1 h;
   gather.read(&h, kHeader);
   Frame& f = burst.next();
-  f.offload = {h.flags, h.gso_type, h.hdr_len, h.gso_size, h.csum_start, h.csum_offset};
+  f.offload = sw::offload_of(h);
   f.len = bytes - kHeader;
   f.head_len = std::min(f.len, Frame::kHead);
   gather.read(f.head.data(), f.head_len);
@@ -156,15 +156,9 @@ bool RingPort::send_one(const Frame& frame) noexcept {
     have += bytes;
     sizes[merged++] = bytes;
   }
-  const sw::Offload& o = frame.offload;
-  virtio_net_hdr_v1 h{};
+  virtio_net_hdr_v1 h = sw::header_of(frame.offload);
   // A plug without offloads gets none of their marks.
-  h.flags = can_.csum ? o.flags : std::uint8_t{0};
-  h.gso_type = o.gso_type;
-  h.hdr_len = o.hdr_len;
-  h.gso_size = o.gso_size;
-  h.csum_start = o.csum_start;
-  h.csum_offset = o.csum_offset;
+  if (!can_.csum) h.flags = 0;
   h.num_buffers = merged;
   Scatter scatter({segments_.data(), used});
   scatter.write(&h, kHeader);

@@ -45,6 +45,22 @@ struct Offload {
   bool none() const noexcept { return !needs_csum() && !is_gso(); }
 };
 
+inline Offload offload_of(const virtio_net_hdr_v1& h) noexcept {
+  return {h.flags, h.gso_type, h.hdr_len, h.gso_size, h.csum_start, h.csum_offset};
+}
+
+/// The header that says the same; num_buffers is 0.
+inline virtio_net_hdr_v1 header_of(const Offload& o) noexcept {
+  virtio_net_hdr_v1 h{};
+  h.flags = o.flags;
+  h.gso_type = o.gso_type;
+  h.hdr_len = o.hdr_len;
+  h.gso_size = o.gso_size;
+  h.csum_start = o.csum_start;
+  h.csum_offset = o.csum_offset;
+  return h;
+}
+
 /// What a port can take unfinished; the rest is completed in software before send().
 struct Offloads {
   bool csum = false, tso4 = false, tso6 = false, ecn = false, uso = false;
