@@ -9,6 +9,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "tools/command.h"
@@ -175,11 +176,14 @@ Options parse(int argc, char** argv) {
 int exec_main(int argc, char** argv) {
   int dashes = 1;
   while (dashes < argc && std::string(argv[dashes]) != "--") ++dashes;
-  const Options options = parse(dashes, argv);
+  Options options = parse(dashes, argv);
   if (dashes == argc)
     throw Complaint(kUsage,
                     "no '--' after the locator; usage: exec LOCATOR -- PROGRAM [ARGUMENTS]");
   if (dashes + 1 == argc) throw Complaint(kUsage, "no program after '--'");
+  // On QEMU's own command line it starts with this; here it may.
+  constexpr std::string_view kUrl = "ringplug://";
+  if (options.locator.compare(0, kUrl.size(), kUrl) == 0) options.locator.erase(0, kUrl.size());
   check_locator(options.locator);
   const Request request{options.locator, options.nic, argv[dashes + 1],
                         Arguments(argv + dashes + 2, argv + argc)};

@@ -7,6 +7,8 @@
 
 #include <algorithm>
 #include <csignal>
+#include <filesystem>
+#include <fstream>
 #include <sstream>
 
 #include "tests/slirp/nat_world.h"
@@ -71,6 +73,50 @@ TEST(GuestForward, ConnectionsCountAgainstTheQuota) {
   EXPECT_EQ(w.counter("flows.open"), 0u);
   TcpConn& again = g.connect(kService, 7);
   EXPECT_TRUE(w.until([&] { return again.established; }));
+}
+
+TEST(GuestForward, CommandsThatOutliveTheirConnectionsAreBounded) {
+  const ScratchDir dir;
+  World w({{"guestfwd",
+            "tcp:10.0.2.100:7-cmd:sh -c 'echo x >> " + dir.path("started") + "; exec sleep 30'"},
+           {"max-flows", "3"}});
+  Guest& g = w.add_guest();
+  for (int i = 0; i < 12; ++i) {
+    TcpConn& c = g.connect(kService, 7);
+    w.settle();
+    c.abort();
+    w.settle();
+  }
+  std::ifstream in(dir.path("started"));
+  std::string line;
+  int started = 0;
+  while (std::getline(in, line)) ++started;
+  EXPECT_GT(started, 0);
+  EXPECT_LE(started, 3);
+}
+
+TEST(GuestForward, AHangUpBeforeAStuckServiceLeavesNothing) {
+  const ScratchDir dir;
+  const Fd service = bound(unix_address(dir.path("s")), SOCK_STREAM);
+  World w({{"guestfwd", "tcp:10.0.2.100:80-unix:" + dir.path("s")}});
+  Guest& g = w.add_guest();
+  w.settle();
+  const auto descriptors = [] {
+    namespace fs = std::filesystem;
+    return std::distance(fs::directory_iterator("/proc/self/fd"), fs::directory_iterator());
+  };
+  const auto before = descriptors();
+  {
+    TcpConn& c = g.connect(kService, 80);
+    const Stream stuck = accept_in(w, service);
+    ASSERT_TRUE(stuck);
+    c.write(pattern(1'000'000));
+    w.settle();
+    c.abort();
+    w.settle();
+  }
+  EXPECT_EQ(descriptors(), before);
+  EXPECT_EQ(w.counter("flows.open"), 0u);
 }
 
 TEST(GuestForward, AServiceThatIsNotThereCostsAResetOnly) {
