@@ -18,11 +18,6 @@ constexpr std::array<std::string_view, static_cast<std::size_t>(Refusal::count)>
     "refused.checksum"};
 static_assert(!kCounters.back().empty());
 
-// libslirp makes its own addresses of 52:55 and an IPv4, or 52:56 and the end of an IPv6 address.
-bool gateways_mac(const sw::Mac& mac) noexcept {
-  return mac.bytes[0] == 0x52 && (mac.bytes[1] == 0x55 || mac.bytes[1] == 0x56);
-}
-
 }  // namespace
 
 std::string_view refusal_name(Refusal r) noexcept {

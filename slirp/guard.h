@@ -59,6 +59,11 @@ struct GuardConfig {
   unsigned mtu = 1500;  ///< libslirp's if_mtu; its buffers are no larger. Below 1280: no IPv6
 };
 
+/// libslirp makes its own addresses of 52:55 and an IPv4, or 52:56 and the end of an IPv6 address.
+inline bool gateways_mac(const sw::Mac& mac) noexcept {
+  return mac.bytes[0] == 0x52 && (mac.bytes[1] == 0x55 || mac.bytes[1] == 0x56);
+}
+
 class Guard {
  public:
   explicit Guard(const GuardConfig& config);

@@ -53,7 +53,7 @@ struct Nat::Callbacks {
     self(opaque).advertise_at_ = std::chrono::milliseconds(at_ms);
   }
   static void opened(int fd, void* opaque) {
-    self(opaque).polls_.fresh(fd);
+    self(opaque).polls_.drop(fd);  // a number may come back without having been announced as closed
     self(opaque).flows_.opened(fd);
     narrow_raw_ping(fd, self(opaque).current_);
   }
@@ -167,7 +167,8 @@ int Nat::watch(int fd, int events) noexcept {
 
 /// What libslirp is told of a socket: nothing of a listener, once descriptors have become scarce.
 int Nat::ready(int fd) const noexcept {
-  return scarce_ && !flows_.known(fd) ? 0 : polls_.revents(fd);
+  const int events = polls_.revents(fd);
+  return events != 0 && !flows_.known(fd) && Flows::descriptors_scarce() ? 0 : events;
 }
 
 void Nat::fill() noexcept {
@@ -197,7 +198,6 @@ void Nat::run(Instant now) noexcept {
   }
   need_poll_ = false;
   wound_at_ = now;
-  scarce_ = forwards_ && Flows::descriptors_scarce();
   slirp_pollfds_poll(
       slirp_.get(), 0, [](int i, void* opaque) { return self(opaque).ready(i); }, this);
   polls_.clear();

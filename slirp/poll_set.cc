@@ -88,10 +88,6 @@ void PollSet::commit() noexcept {
   });
 }
 
-void PollSet::fresh(int fd) noexcept {
-  if (fd >= 0) drop(fd);
-}
-
 void PollSet::drop(int fd) noexcept {
   if (fd < 0) return;
   Entry& e = entry(fd);

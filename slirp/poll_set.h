@@ -26,9 +26,7 @@ class PollSet {
   int add(int fd, int events) noexcept;
   void commit() noexcept;
 
-  /// The descriptor is fresh, whatever was known under its number.
-  void fresh(int fd) noexcept;
-  /// The descriptor is about to be closed.
+  /// The descriptor is about to be closed, or is a fresh one under its number.
   void drop(int fd) noexcept;
 
   /// Looks what is ready, without waiting. Returns how many, the timer included.

@@ -43,11 +43,10 @@ GuardConfig guard_config(const Config& c, int tftp_root) {
 }
 
 /// libslirp looks at no destination address, so a frame between guests that the switch floods would
-/// be taken for ours. Ours start with 52:55 (IPv4) or 52:56 (IPv6).
+/// be taken for ours.
 bool addressed_to_us(const sw::Frame& f) {
   const auto dst = read_at<sw::Mac>(f.head_bytes(), 0);
-  return dst && (dst->is_group() ||
-                 (dst->bytes[0] == 0x52 && (dst->bytes[1] == 0x55 || dst->bytes[1] == 0x56)));
+  return dst && (dst->is_group() || gateways_mac(*dst));
 }
 
 Fd open_directory(const std::string& path) {

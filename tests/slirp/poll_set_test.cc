@@ -103,7 +103,7 @@ TEST(PollSet, ANumberUsedAgainIsWatchedAnew) {
   for (int round = 0; round < 3; ++round) {
     Pair p;
     const int number = p.a.get();
-    s.fresh(number);
+    s.drop(number);
     s.begin();
     const int i = s.add(number, SLIRP_POLL_IN);
     s.commit();
