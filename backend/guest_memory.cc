@@ -2,41 +2,70 @@
 // guest_memory.cc - mappings and the checks that regions must pass.
 #include "backend/guest_memory.h"
 
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
 #include <cerrno>
-#include <utility>
 
 #include "base/error.h"
 
 namespace rp::backend {
+namespace {
 
-Mapping::Mapping(int fd, std::size_t size, std::uint64_t offset) : size_(size) {
-  void* p = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, static_cast<off_t>(offset));
-  if (p == MAP_FAILED) throw_errno("mapping shared memory", errno);
-  data_ = static_cast<std::uint8_t*>(p);
+/// What an offset into the file is a multiple of when it is mapped: a page, or a huge one.
+std::uint64_t page_of(int fd) {
+  struct stat st;
+  if (fstat(fd, &st) != 0) throw_errno("looking at shared memory", errno);
+  const auto page = static_cast<std::uint64_t>(sysconf(_SC_PAGESIZE));
+  const auto block = static_cast<std::uint64_t>(st.st_blksize);
+  return block > page && (block & (block - 1)) == 0 ? block : page;
 }
 
-Mapping::Mapping(Mapping&& other) noexcept
-    : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}
+}  // namespace
+
+Mapping::Mapping(int fd, std::size_t size, std::uint64_t offset) : size_(size) {
+  const std::uint64_t page = page_of(fd);
+  lead_ = offset % page;
+  void* p = mmap(nullptr, lead_ + size, PROT_READ | PROT_WRITE, MAP_SHARED, fd,
+                 static_cast<off_t>(offset - lead_));
+  if (p == MAP_FAILED) throw_errno("mapping shared memory", errno);
+  base_ = static_cast<std::uint8_t*>(p);
+}
+
+Mapping::Mapping(Mapping&& other) noexcept {
+  *this = std::move(other);
+}
 
 Mapping& Mapping::operator=(Mapping&& other) noexcept {
-  std::swap(data_, other.data_);
+  std::swap(base_, other.base_);
+  std::swap(lead_, other.lead_);
   std::swap(size_, other.size_);
   return *this;
 }
 
 Mapping::~Mapping() {
-  if (data_) munmap(data_, size_);
+  if (base_) munmap(base_, lead_ + size_);
 }
 
-void GuestMemory::add(std::uint64_t address, Mapping mapping) {
-  const std::uint64_t last = address + (mapping.size() - 1);
-  if (mapping.size() == 0 || last < address)
+void GuestMemory::add(std::uint64_t address, std::uint64_t user,
+                      std::shared_ptr<const Mapping> mapping) {
+  const std::uint64_t size = mapping->size(), last = address + (size - 1);
+  if (size == 0 || last < address || user + (size - 1) < user)
     throw Error(Errc::invalid, "a memory region is empty or wraps around the address space");
   for (const Region& r : regions_) {
-    if (address <= r.address + (r.mapping.size() - 1) && r.address <= last)
+    if (address <= r.address + (r.size - 1) && r.address <= last)
       throw Error(Errc::invalid, "two memory regions overlap");
   }
-  regions_.push_back({address, std::move(mapping)});
+  std::uint8_t* data = mapping->data();
+  regions_.push_back({address, size, data, user, std::move(mapping)});
+}
+
+std::optional<std::uint64_t> GuestMemory::guest_address(std::uint64_t user) const noexcept {
+  for (const Region& r : regions_) {
+    if (user >= r.user && user - r.user < r.size) return r.address + (user - r.user);
+  }
+  return std::nullopt;
 }
 
 }  // namespace rp::backend

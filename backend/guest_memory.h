@@ -9,6 +9,9 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
+#include <optional>
+#include <utility>
 #include <vector>
 
 namespace rp::backend {
@@ -16,42 +19,49 @@ namespace rp::backend {
 /// One mapping of a descriptor's bytes; unmapped when it goes.
 class Mapping {
  public:
-  Mapping() = default;
-  /// Maps `size` bytes at `offset`, shared and writable. Throws Error.
+  /// Maps `size` bytes at `offset`, shared and writable; neither need be aligned. Throws Error.
   Mapping(int fd, std::size_t size, std::uint64_t offset = 0);
   Mapping(Mapping&& other) noexcept;
   Mapping& operator=(Mapping&& other) noexcept;
   ~Mapping();
 
-  std::uint8_t* data() const noexcept { return data_; }
+  std::uint8_t* data() const noexcept { return base_ + lead_; }
   std::size_t size() const noexcept { return size_; }
 
  private:
-  std::uint8_t* data_ = nullptr;
+  std::uint8_t* base_ = nullptr;  ///< on a page
+  std::size_t lead_ = 0;          ///< bytes of that page before ours
   std::size_t size_ = 0;
 };
 
 class GuestMemory {
  public:
-  /// Adds a region that the driver knows as [address, address + mapping.size()). Throws Error when
-  /// it is empty, wraps or overlaps another.
-  void add(std::uint64_t address, Mapping mapping);
+  /// Adds a region that the driver knows as [address, address + mapping->size()), and that its
+  /// process has at `user`. Throws Error when it is empty, wraps or overlaps another.
+  void add(std::uint64_t address, std::uint64_t user, std::shared_ptr<const Mapping> mapping);
+  void add(std::uint64_t address, Mapping mapping) {
+    add(address, address, std::make_shared<const Mapping>(std::move(mapping)));
+  }
 
   /// The pointer to [address, address + len), or null. A length of 0 is never translated.
   std::uint8_t* translate(std::uint64_t address, std::uint64_t len) const noexcept {
     for (const Region& r : regions_) {
       if (address < r.address) continue;
       const std::uint64_t offset = address - r.address;
-      if (offset < r.mapping.size() && len <= r.mapping.size() - offset && len != 0)
-        return r.mapping.data() + offset;
+      if (offset < r.size && len <= r.size - offset && len != 0) return r.data + offset;
     }
     return nullptr;
   }
 
+  /// The driver's address of what its process has at `user`.
+  std::optional<std::uint64_t> guest_address(std::uint64_t user) const noexcept;
+
  private:
   struct Region {
-    std::uint64_t address;
-    Mapping mapping;
+    std::uint64_t address, size;
+    std::uint8_t* data;
+    std::uint64_t user;
+    std::shared_ptr<const Mapping> mapping;
   };
   std::vector<Region> regions_;
 };

@@ -10,8 +10,8 @@
 #include <atomic>
 #include <cstdint>
 
-#include "backend/device_ring.h"
 #include "backend/guest_memory.h"
+#include "backend/split_ring.h"
 #include "base/fd.h"
 
 namespace rp::backend {

@@ -1,15 +1,12 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // ring_port.h - the device end of a plug as a port of the switch: one ring each way.
 //
-// Frames are lent to the switch straight out of shared memory (header and first bytes by value, see
-// frame.h) and written straight into the receiver's buffers, merging several when one is too small
-// (VIRTIO_NET_F_MRG_RXBUF). A broken ring stops this port and no other.
+// A broken ring stops this port and no other.
 #pragma once
 
-#include <array>
 #include <memory>
 
-#include "backend/device_ring.h"
+#include "backend/net_queue.h"
 #include "backend/plug_memory.h"
 #include "switch/port.h"
 
@@ -23,7 +20,7 @@ class RingPort final : public sw::Port {
 
   int poll_fd() const noexcept override { return shared_.kick.get(); }
   sw::Offloads offloads() const noexcept override { return can_; }
-  bool link_up() const noexcept override { return !to_guest_->broken(); }
+  bool link_up() const noexcept override { return to_guest_->fault() == RingFault::none; }
   void receive(sw::Burst& burst, Instant now) noexcept override;
   void release() noexcept override;
   std::size_t send(std::span<const sw::Frame* const> frames, Instant now) noexcept override;
@@ -33,19 +30,12 @@ class RingPort final : public sw::Port {
   void report(const CounterSink& sink) const override;
 
  private:
-  bool lend(sw::Burst& burst) noexcept;
-  bool send_one(const sw::Frame& frame) noexcept;
-
   PlugMemory shared_;
   GuestMemory memory_;
-  std::unique_ptr<DeviceRing> from_guest_, to_guest_;
+  std::unique_ptr<FromGuestQueue> from_guest_;
+  std::unique_ptr<ToGuestQueue> to_guest_;
   std::unique_ptr<Doorbell> doorbell_;
   sw::Offloads can_;
-  std::uint64_t short_chains_ = 0;
-
-  std::size_t lent_ = 0;
-  std::array<std::uint16_t, sw::Burst::kFrames> lent_heads_;
-  std::array<Segment, kMaxQueueSize> segments_;
 };
 
 }  // namespace rp::backend

@@ -8,11 +8,11 @@
 // Slots between used.idx and avail.idx belong to the device, the others to the driver. An index is
 // published by a release store and read by an acquire load; each end keeps its own copies and
 // never reads back what it wrote. Barrier pairs:
-//   [A] avail.idx release (driver_ring publish)   - acquire (device_ring pop)
-//   [B] used.idx release (device_ring publish)    - acquire (driver_ring)
+//   [A] avail.idx release (driver_ring publish)   - acquire (split_ring pop)
+//   [B] used.idx release (split_ring publish)    - acquire (driver_ring)
 //   [C] used_event store; fence; used.idx load (driver_ring rearm)
-//       - used.idx store; fence; used_event load (device_ring publish)
-//   [D] avail_event store; fence; avail.idx load (device_ring enable_notifications)
+//       - used.idx store; fence; used_event load (split_ring publish)
+//   [D] avail_event store; fence; avail.idx load (split_ring enable_notifications)
 //       - avail.idx store; fence; avail_event load (driver_ring publish)
 #pragma once
 

@@ -11,7 +11,7 @@
 #include <random>
 #include <thread>
 
-#include "backend/device_ring.h"
+#include "backend/split_ring.h"
 #include "tests/backend/mock_driver.h"
 #include "tests/backend/scale.h"
 
@@ -26,19 +26,18 @@ class DriverRingTest : public ::testing::Test {
   DriverRingTest()
       : areas(make_areas()),
         driver(areas),
-        device(memory, packed_ring(kSize, 0), DeviceRing::Direction::to_driver,
-               {.event_idx = true}) {}
+        device(memory, contiguous_ring(kSize, 0), Direction::to_driver, {.event_idx = true}) {}
 
   VringAreas make_areas() {
     add_region(memory, 0, 0x20000);
-    return MockDriver(memory, packed_ring(kSize, 0)).areas();
+    return MockDriver(memory, contiguous_ring(kSize, 0)).areas();
   }
   /// The device takes and completes one buffer, unseen until device.publish().
   bool serve(std::uint32_t written) {
-    std::uint16_t head;
+    Chain chain;
     std::uint32_t bytes;
-    if (device.pop(segments, head, bytes) <= 0) return false;
-    device.complete(head, written);
+    if (device.pop(segments, chain, bytes) <= 0) return false;
+    device.complete(chain, written);
     return true;
   }
   void lie_about_id(std::uint16_t slot, std::uint32_t id) {
@@ -48,7 +47,7 @@ class DriverRingTest : public ::testing::Test {
   GuestMemory memory;
   VringAreas areas;
   DriverRing driver;
-  DeviceRing device;
+  SplitRing device;
   std::array<Segment, kSize> segments;
 };
 
@@ -113,7 +112,7 @@ TEST_F(DriverRingTest, AsksToBeNotifiedOrNot) {
 
 TEST_F(DriverRingTest, ADeviceThatLiesAboutIdsBreaksIt) {
   for (const std::uint32_t lie : {1u, 16u, 0x10000u, 0xffffffffu}) {
-    MockDriver(memory, packed_ring(kSize, 0));  // zeroes the areas
+    MockDriver(memory, contiguous_ring(kSize, 0));  // zeroes the areas
     DriverRing fresh(areas);
     fresh.add(kData, 100, true);
     fresh.publish();
@@ -131,7 +130,7 @@ TEST_F(DriverRingTest, ADeviceThatLiesAboutIdsBreaksIt) {
 
 TEST_F(DriverRingTest, AUsedIndexThatJumpsBreaksIt) {
   for (const unsigned lie : {4u, 0x8000u, 0xffffu}) {
-    MockDriver(memory, packed_ring(kSize, 0));
+    MockDriver(memory, contiguous_ring(kSize, 0));
     DriverRing fresh(areas);
     for (int i = 0; i < 3; ++i) fresh.add(kData, 100, true);
     fresh.publish();
@@ -177,13 +176,13 @@ TEST_F(DriverRingTest, TwoThreadsSleepAndLoseNothing) {
   driver.disarm();
   std::thread device_thread([&] {
     std::mt19937 random(2);
-    std::uint16_t head;
+    Chain chain;
     std::uint32_t bytes;
     for (std::uint32_t done = 0; done < total;) {
       auto batch = 1 + static_cast<std::uint32_t>(random() % 8);
-      for (; batch > 0 && device.pop(segments, head, bytes) > 0; --batch, ++done) {
+      for (; batch > 0 && device.pop(segments, chain, bytes) > 0; --batch, ++done) {
         std::memcpy(segments[0].data, &done, sizeof done);
-        device.complete(head, sizeof done);
+        device.complete(chain, sizeof done);
       }
       if (device.publish()) wake(call.get());
       if (batch > 0 && done < total && device.enable_notifications() && !sleep_on(kick.get())) {

@@ -38,7 +38,7 @@ inline void add_region(GuestMemory& memory, std::uint64_t address, std::size_t s
 }
 
 /// The three areas of a ring of `size` packed behind each other at `base`, which is page-aligned.
-constexpr RingAddress packed_ring(std::uint16_t size, std::uint64_t base) noexcept {
+constexpr RingAddress contiguous_ring(std::uint16_t size, std::uint64_t base) noexcept {
   const std::uint64_t avail = base + desc_bytes(size);
   return {size, base, avail, (avail + avail_bytes(size) + 3) & ~std::uint64_t{3}};
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// device_ring_test.cc - legal chains, and hostile drivers by name.
-#include "backend/device_ring.h"
+// split_ring_test.cc - legal chains, and hostile drivers by name.
+#include "backend/split_ring.h"
 
 #include <gtest/gtest.h>
 
@@ -12,14 +12,14 @@
 #include <string>
 #include <thread>
 
-#include "tests/backend/device_ring_fixture.h"
+#include "tests/backend/split_ring_fixture.h"
 
 namespace rp::backend {
 namespace {
 
 // Legal drivers.
 
-TEST_F(DeviceRingTest, ChainsOfEveryLength) {
+TEST_F(SplitRingTest, ChainsOfEveryLength) {
   start();
   for (std::uint16_t n = 1; n <= kSize; ++n) {
     std::vector<Piece> pieces;
@@ -35,7 +35,7 @@ TEST_F(DeviceRingTest, ChainsOfEveryLength) {
       EXPECT_EQ(segments[i].data, memory.translate(kData + i * 100, 1));
       EXPECT_EQ(segments[i].len, i + 1);
     }
-    ring->complete(head, n);
+    ring->complete({head, 1}, n);
     MockDriver::Used none{};
     EXPECT_FALSE(driver->reap(none)) << "visible before publish()";
     ring->publish();
@@ -43,7 +43,7 @@ TEST_F(DeviceRingTest, ChainsOfEveryLength) {
   }
 }
 
-TEST_F(DeviceRingTest, IndirectChainsOfEveryLength) {
+TEST_F(SplitRingTest, IndirectChainsOfEveryLength) {
   start();
   for (std::uint16_t n = 1; n <= kSize; ++n) {
     std::vector<Piece> pieces;
@@ -55,13 +55,13 @@ TEST_F(DeviceRingTest, IndirectChainsOfEveryLength) {
     EXPECT_EQ(bytes, n * (n + 1u) / 2);
     for (std::uint32_t i = 0; i < n; ++i)
       EXPECT_EQ(segments[i].data, memory.translate(kData + i * 100, 1));
-    ring->complete(head, 0);
+    ring->complete({head, 1}, 0);
     ring->publish();
     expect_completed(head, 0);
   }
 }
 
-TEST_F(DeviceRingTest, TheTablesOwnWriteFlagIsIgnored) {
+TEST_F(SplitRingTest, TheTablesOwnWriteFlagIsIgnored) {
   start();
   store_desc(driver->at<vring_desc>(kTable), {kData, 60, 0, 0});
   driver->indirect(kTable, sizeof(vring_desc), VRING_DESC_F_WRITE);
@@ -69,7 +69,7 @@ TEST_F(DeviceRingTest, TheTablesOwnWriteFlagIsIgnored) {
   EXPECT_EQ(pop(), 1);
 }
 
-TEST_F(DeviceRingTest, HeaderSplitOverOneByteDescriptors) {
+TEST_F(SplitRingTest, HeaderSplitOverOneByteDescriptors) {
   start();
   for (std::uint32_t split = 1; split <= 12; ++split) {
     std::vector<Piece> pieces;
@@ -79,24 +79,24 @@ TEST_F(DeviceRingTest, HeaderSplitOverOneByteDescriptors) {
     driver->publish();
     ASSERT_EQ(pop(), static_cast<int>(split) + 1);
     EXPECT_EQ(bytes, 72u);
-    ring->complete(head, 0);
+    ring->complete({head, 1}, 0);
     ring->publish();
     expect_completed(head, 0);
   }
 }
 
-TEST_F(DeviceRingTest, AChainThatFindsNoRoomStays) {
+TEST_F(SplitRingTest, AChainThatFindsNoRoomStays) {
   start();
   driver->chain({{kData, 1}, {kData + 1, 2}, {kData + 3, 3}});
   driver->publish();
-  EXPECT_EQ(ring->pop(std::span(segments).first(2), head, bytes), -1);
-  EXPECT_EQ(ring->pop(std::span(segments).first(0), head, bytes), -1);
+  EXPECT_EQ(ring->pop(std::span(segments).first(2), chain, bytes), -1);
+  EXPECT_EQ(ring->pop(std::span(segments).first(0), chain, bytes), -1);
   EXPECT_FALSE(ring->broken());
   EXPECT_EQ(pop(), 3);
   EXPECT_EQ(bytes, 6u);
 }
 
-TEST_F(DeviceRingTest, UnpopGivesChainsBackInOrder) {
+TEST_F(SplitRingTest, UnpopGivesChainsBackInOrder) {
   start(kSize, Direction::to_driver);
   for (std::uint32_t i = 0; i < 3; ++i) driver->chain({{kData + 100 * i, i + 1, true}});
   driver->publish();
@@ -106,23 +106,23 @@ TEST_F(DeviceRingTest, UnpopGivesChainsBackInOrder) {
       EXPECT_EQ(bytes, i + 1);
     }
     EXPECT_EQ(pop(), 0);
-    for (int i = 0; i < 3; ++i) ring->unpop();
+    for (int i = 0; i < 3; ++i) ring->unpop({});
     EXPECT_TRUE(ring->has_work());
   }
 }
 
-TEST_F(DeviceRingTest, CompletesOutOfOrder) {
+TEST_F(SplitRingTest, CompletesOutOfOrder) {
   start();
   std::uint16_t heads[3];
   for (auto& h : heads) h = driver->chain({{kData, 60}});
   driver->publish();
   for (int i = 0; i < 3; ++i) ASSERT_EQ(pop(), 1);
-  for (const int i : {2, 0, 1}) ring->complete(heads[i], static_cast<std::uint32_t>(i));
+  for (const int i : {2, 0, 1}) ring->complete({heads[i], 1}, static_cast<std::uint32_t>(i));
   ring->publish();
   for (const int i : {2, 0, 1}) expect_completed(heads[i], static_cast<std::uint32_t>(i));
 }
 
-TEST_F(DeviceRingTest, NotifiesByEventIndex) {
+TEST_F(SplitRingTest, NotifiesByEventIndex) {
   start();
   for (int i = 0; i < 8; ++i) driver->chain({{kData, 60}});
   driver->publish();
@@ -130,7 +130,7 @@ TEST_F(DeviceRingTest, NotifiesByEventIndex) {
   const auto finish = [&](int n) {
     for (int i = 0; i < n; ++i) {
       EXPECT_EQ(pop(), 1);
-      ring->complete(head, 0);
+      ring->complete({head, 1}, 0);
     }
     return ring->publish();
   };
@@ -142,17 +142,17 @@ TEST_F(DeviceRingTest, NotifiesByEventIndex) {
   EXPECT_TRUE(finish(3)) << "5 lies in the middle of the batch";
 }
 
-TEST_F(DeviceRingTest, NotifiesByFlagsWithoutEventIndex) {
+TEST_F(SplitRingTest, NotifiesByFlagsWithoutEventIndex) {
   start(kSize, Direction::from_driver, {});
   driver->chain({{kData, 60}});
   driver->chain({{kData, 60}});
   driver->publish(false);
   ASSERT_EQ(pop(), 1);
-  ring->complete(head, 0);
+  ring->complete({head, 1}, 0);
   EXPECT_TRUE(ring->publish());
   driver->set_avail_flags(VRING_AVAIL_F_NO_INTERRUPT);
   ASSERT_EQ(pop(), 1);
-  ring->complete(head, 0);
+  ring->complete({head, 1}, 0);
   EXPECT_FALSE(ring->publish());
 
   ring->disable_notifications();
@@ -165,7 +165,7 @@ TEST_F(DeviceRingTest, NotifiesByFlagsWithoutEventIndex) {
   EXPECT_TRUE(driver->publish(false));
 }
 
-TEST_F(DeviceRingTest, AsksForAKickByEventIndex) {
+TEST_F(SplitRingTest, AsksForAKickByEventIndex) {
   start();
   EXPECT_TRUE(ring->enable_notifications());
   driver->chain({{kData, 60}});
@@ -177,7 +177,7 @@ TEST_F(DeviceRingTest, AsksForAKickByEventIndex) {
   EXPECT_FALSE(driver->publish()) << "the event index stayed behind";
 }
 
-TEST_F(DeviceRingTest, IndicesWrapManyTimes) {
+TEST_F(SplitRingTest, IndicesWrapManyTimes) {
   for (const unsigned n : {1u, 2u, 16u, 1024u}) {
     const auto size = static_cast<std::uint16_t>(n);
     start(size, Direction::from_driver, kAll, 0xfff0);
@@ -189,7 +189,7 @@ TEST_F(DeviceRingTest, IndicesWrapManyTimes) {
       while (driver->free_descriptors() > 0 && random() % 8 != 0) driver->chain({{kData, 60}});
       driver->publish();
       while (pop() > 0) popped.push_back(head);
-      for (std::uint16_t h : popped) ring->complete(h, completed & 0xff);
+      for (std::uint16_t h : popped) ring->complete({h, 1}, completed & 0xff);
       ring->publish();
       for (; driver->reap(used); ++completed) {
         ASSERT_EQ(used.id, popped.front());
@@ -203,7 +203,7 @@ TEST_F(DeviceRingTest, IndicesWrapManyTimes) {
 
 // Hostile drivers.
 
-TEST_F(DeviceRingTest, T_RING_1_ZeroLengths) {
+TEST_F(SplitRingTest, T_RING_1_ZeroLengths) {
   for (int zero = 0; zero < 3; ++zero) {
     start();
     const auto len = [&](int i) { return i == zero ? 0u : 20u; };
@@ -218,7 +218,7 @@ TEST_F(DeviceRingTest, T_RING_1_ZeroLengths) {
   expect_fault(RingFault::address);
 }
 
-TEST_F(DeviceRingTest, T_RING_2_Addresses) {
+TEST_F(SplitRingTest, T_RING_2_Addresses) {
   // Adjacent to the first in the driver's eyes, elsewhere in ours.
   add_region(memory, kEnd, 0x1000);
   const struct {
@@ -262,7 +262,7 @@ TEST_F(DeviceRingTest, T_RING_2_Addresses) {
   }
 }
 
-TEST_F(DeviceRingTest, T_RING_3_IndirectTableNotWhollyInside) {
+TEST_F(SplitRingTest, T_RING_3_IndirectTableNotWhollyInside) {
   add_region(memory, kEnd, 0x1000);
   const struct {
     std::uint64_t table;
@@ -282,7 +282,7 @@ TEST_F(DeviceRingTest, T_RING_3_IndirectTableNotWhollyInside) {
   }
 }
 
-TEST_F(DeviceRingTest, T_RING_5_Loops) {
+TEST_F(SplitRingTest, T_RING_5_Loops) {
   const auto next_flag = std::uint16_t{VRING_DESC_F_NEXT};
   start();  // on itself
   driver->set_desc(3, {kData, 1, next_flag, 3});
@@ -314,7 +314,7 @@ TEST_F(DeviceRingTest, T_RING_5_Loops) {
   expect_fault(RingFault::indirect);
 }
 
-TEST_F(DeviceRingTest, T_RING_6_AvailIndexJumps) {
+TEST_F(SplitRingTest, T_RING_6_AvailIndexJumps) {
   for (const std::uint16_t at : {std::uint16_t{0}, std::uint16_t{0xfff8}, std::uint16_t{0x8000}}) {
     for (const int jump : {kSize + 1, 0x7fff, 0x8000, 0x8001, 0xfff0, -1, -kSize}) {
       SCOPED_TRACE(std::to_string(at) + " by " + std::to_string(jump));
@@ -336,7 +336,7 @@ TEST_F(DeviceRingTest, T_RING_6_AvailIndexJumps) {
   EXPECT_EQ(ring->fault(), RingFault::avail_jump);
 }
 
-TEST_F(DeviceRingTest, T_RING_7_Heads) {
+TEST_F(SplitRingTest, T_RING_7_Heads) {
   for (const std::uint16_t bad : {kSize, std::uint16_t{0x8000}, std::uint16_t{0xffff}}) {
     start();
     driver->offer(bad);
@@ -353,13 +353,13 @@ TEST_F(DeviceRingTest, T_RING_7_Heads) {
   driver->publish();
   for (int i = 0; i < kSize; ++i) ASSERT_EQ(pop(), 1);
   EXPECT_EQ(pop(), 0);
-  for (int i = 0; i < kSize; ++i) ring->complete(5, 0);
+  for (int i = 0; i < kSize; ++i) ring->complete({5, 1}, 0);
   ring->publish();
   for (int i = 0; i < kSize; ++i) expect_completed(5, 0);
   EXPECT_EQ(driver->used_idx(), kSize);
 }
 
-TEST_F(DeviceRingTest, T_RING_8_TooManyBytes) {
+TEST_F(SplitRingTest, T_RING_8_TooManyBytes) {
   const auto big = static_cast<std::uint32_t>(kEnd - kData);
   start(1024);
   std::vector<Piece> pieces(64, Piece{kData, big});
@@ -374,7 +374,7 @@ TEST_F(DeviceRingTest, T_RING_8_TooManyBytes) {
   expect_fault(RingFault::too_big);
 }
 
-TEST_F(DeviceRingTest, T_RING_8_TheSumOf32BitLengthsDoesNotWrap) {
+TEST_F(SplitRingTest, T_RING_8_TheSumOf32BitLengthsDoesNotWrap) {
   // Sparse: 4 GiB of address space, no memory.
   add_region(memory, std::uint64_t{1} << 40, (std::size_t{1} << 32) + 4096);
   start();
@@ -382,9 +382,9 @@ TEST_F(DeviceRingTest, T_RING_8_TheSumOf32BitLengthsDoesNotWrap) {
   expect_fault(RingFault::too_big);
 }
 
-TEST_F(DeviceRingTest, T_RING_9_IndirectAbuse) {
+TEST_F(SplitRingTest, T_RING_9_IndirectAbuse) {
   const auto fault = [&](const char* what, const std::function<void()>& build,
-                         DeviceRing::Features features = kAll) {
+                         RingFeatures features = kAll) {
     SCOPED_TRACE(what);
     start(kSize, Direction::from_driver, features);
     auto* entry = driver->at<vring_desc>(kTable);
@@ -425,7 +425,7 @@ TEST_F(DeviceRingTest, T_RING_9_IndirectAbuse) {
   });
 }
 
-TEST_F(DeviceRingTest, T_RING_9_TableMisalignedInOurMemory) {
+TEST_F(SplitRingTest, T_RING_9_TableMisalignedInOurMemory) {
   // Aligned in the driver's eyes; its region is not.
   add_region(memory, kEnd + 1, 0x1000);
   start();
@@ -434,7 +434,7 @@ TEST_F(DeviceRingTest, T_RING_9_TableMisalignedInOurMemory) {
   expect_fault(RingFault::indirect);
 }
 
-TEST_F(DeviceRingTest, T_RING_9_WrongDirection) {
+TEST_F(SplitRingTest, T_RING_9_WrongDirection) {
   start();
   driver->chain({{kData, 60, true}});
   expect_fault(RingFault::direction);
@@ -448,16 +448,16 @@ TEST_F(DeviceRingTest, T_RING_9_WrongDirection) {
   EXPECT_EQ(ring->fault(), RingFault::direction);
 }
 
-TEST_F(DeviceRingTest, T_RING_10_ScribbledUsedRing) {
+TEST_F(SplitRingTest, T_RING_10_ScribbledUsedRing) {
   start();
   for (std::uint32_t round = 0; round < 1000; ++round) {
     const std::uint16_t offered = driver->chain({{kData, 60}});
     driver->publish();
     driver->scribble_used(static_cast<std::uint8_t>(round * 37));
     ASSERT_EQ(pop(), 1);
-    ring->complete(head, round);
+    ring->complete({head, 1}, round);
     driver->scribble_used(static_cast<std::uint8_t>(round * 41 + 1));
-    ring->complete(head, round);  // its slot was scribbled over: written again, the next one
+    ring->complete({head, 1}, round);  // its slot was scribbled over: written again, the next one
     ring->publish();
     // The device's own count went on, whatever stood in memory.
     EXPECT_EQ(driver->used_idx(), static_cast<std::uint16_t>(2 * (round + 1)));
@@ -471,14 +471,14 @@ TEST_F(DeviceRingTest, T_RING_10_ScribbledUsedRing) {
   }
 }
 
-TEST_F(DeviceRingTest, T_RING_11_Geometry) {
+TEST_F(SplitRingTest, T_RING_11_Geometry) {
   const auto make = [&](const RingAddress& where) {
-    DeviceRing made(memory, where, Direction::from_driver, kAll);
+    SplitRing made(memory, where, Direction::from_driver, kAll);
   };
   for (const unsigned bad : {0u, 3u, 5u, 1000u, 1025u, 2048u, 32768u, 65535u})
-    EXPECT_THROW(make(packed_ring(static_cast<std::uint16_t>(bad), kRegion)), Error) << bad;
+    EXPECT_THROW(make(contiguous_ring(static_cast<std::uint16_t>(bad), kRegion)), Error) << bad;
   for (const unsigned good : {1u, 2u, 256u, 1024u})
-    EXPECT_NO_THROW(make(packed_ring(static_cast<std::uint16_t>(good), kRegion))) << good;
+    EXPECT_NO_THROW(make(contiguous_ring(static_cast<std::uint16_t>(good), kRegion))) << good;
 
   const RingAddress base{kSize, kRegion, kRegion + 0x1000, kRegion + 0x2000};
   const auto with = [&](auto change) {
@@ -506,33 +506,33 @@ TEST_F(DeviceRingTest, T_RING_11_Geometry) {
   EXPECT_THROW(make(with([](RingAddress& a) { a.avail = kEnd - avail_bytes(kSize) + 2; })), Error);
 }
 
-TEST_F(DeviceRingTest, T_RING_11_MisalignedInOurMemory) {
+TEST_F(SplitRingTest, T_RING_11_MisalignedInOurMemory) {
   add_region(memory, kEnd + 8, 0x4000);
   const std::uint64_t at = kEnd + 0x10;  // aligned in the driver's eyes only
   EXPECT_THROW(
-      DeviceRing(memory, {kSize, at, at + 0x1000, at + 0x2000}, Direction::from_driver, kAll),
+      SplitRing(memory, {kSize, at, at + 0x1000, at + 0x2000}, Direction::from_driver, kAll),
       Error);
 }
 
-TEST_F(DeviceRingTest, T_RING_11_OverlappingAreasHurtOnlyTheDriver) {
+TEST_F(SplitRingTest, T_RING_11_OverlappingAreasHurtOnlyTheDriver) {
   // All three areas in one place, the buffers and the table too: any outcome but a crash.
   std::mt19937 random(11);
   for (int round = 0; round < 2000; ++round) {
     auto* bytes_at = memory.translate(kRegion, 0x1000);
     for (int i = 0; i < 0x400; ++i) bytes_at[i] = static_cast<std::uint8_t>(random() % 4);
-    DeviceRing all(memory, {kSize, kRegion, kRegion + 2u * (random() % 64), kRegion},
-                   Direction::to_driver, kAll);
+    SplitRing all(memory, {kSize, kRegion, kRegion + 2u * (random() % 64), kRegion},
+                  Direction::to_driver, kAll);
     for (int i = 0; i < 2 * kSize; ++i) {
-      const int n = all.pop(segments, head, bytes);
+      const int n = all.pop(segments, chain, bytes);
       if (n <= 0) break;
       for (int k = 0; k < n; ++k) std::memset(segments[static_cast<std::size_t>(k)].data, 0, 1);
-      all.complete(head, bytes);
+      all.complete(chain, bytes);
       all.publish();
     }
   }
 }
 
-TEST_F(DeviceRingTest, T_RING_18_BuffersOverTheRingItself) {
+TEST_F(SplitRingTest, T_RING_18_BuffersOverTheRingItself) {
   start(kSize, Direction::to_driver);
   driver->chain({{driver->where().desc, 256, true}, {driver->where().avail, 38, true}});
   driver->publish();
@@ -540,12 +540,12 @@ TEST_F(DeviceRingTest, T_RING_18_BuffersOverTheRingItself) {
   for (int i = 0; i < 2; ++i)
     std::memset(segments[static_cast<std::size_t>(i)].data, 0xff,
                 segments[static_cast<std::size_t>(i)].len);
-  ring->complete(head, bytes);
+  ring->complete({head, 1}, bytes);
   ring->publish();
   EXPECT_EQ(pop(), 0);
 }
 
-TEST_F(DeviceRingTest, T_RING_4_FlippedWhileServed) {
+TEST_F(SplitRingTest, T_RING_4_FlippedWhileServed) {
   start(kSize, Direction::from_driver);
   std::atomic<bool> stop{false};
   std::atomic<std::size_t> flips{0};
@@ -592,10 +592,10 @@ TEST_F(DeviceRingTest, T_RING_4_FlippedWhileServed) {
   std::size_t served = 0, broken = 0;
   const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(2);
   while (std::chrono::steady_clock::now() < until) {
-    DeviceRing device(memory, driver->where(), Direction::from_driver, kAll,
-                      load_relaxed(driver->areas().used_idx()));
+    SplitRing device(memory, driver->where(), Direction::from_driver, kAll,
+                     load_relaxed(driver->areas().used_idx()));
     for (int turn = 0; turn < 1000 && !device.broken(); ++turn) {
-      const int n = device.pop(segments, head, bytes);
+      const int n = device.pop(segments, chain, bytes);
       if (n <= 0) continue;
       ++served;
       std::uint64_t sum = 0;
@@ -605,8 +605,8 @@ TEST_F(DeviceRingTest, T_RING_4_FlippedWhileServed) {
         sum += s.len;
       }
       ASSERT_EQ(sum, bytes);
-      ASSERT_LT(head, kSize);
-      device.complete(head, 0);
+      ASSERT_LT(chain.id, kSize);
+      device.complete(chain, 0);
       device.publish();
       device.enable_notifications();
     }

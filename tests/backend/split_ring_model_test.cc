@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// device_ring_model_test.cc - a random driver, legal and illegal, against a naive reference model.
+// split_ring_model_test.cc - a random driver, legal and illegal, against a naive reference model.
 #include <algorithm>
 #include <random>
 #include <utility>
 #include <vector>
 
-#include "tests/backend/device_ring_fixture.h"
+#include "tests/backend/split_ring_fixture.h"
 
 namespace rp::backend {
 namespace {
@@ -21,7 +21,7 @@ struct Expected {
 
 class Reference {
  public:
-  Reference(const MockDriver& driver, Direction direction, DeviceRing::Features features,
+  Reference(const MockDriver& driver, Direction direction, RingFeatures features,
             std::uint16_t next)
       : driver_(driver), direction_(direction), features_(features), next_(next), seen_(next) {}
 
@@ -82,11 +82,11 @@ class Reference {
 
   const MockDriver& driver_;
   Direction direction_;
-  DeviceRing::Features features_;
+  RingFeatures features_;
   std::uint16_t next_, seen_;
 };
 
-class ReferenceTest : public DeviceRingTest {
+class ReferenceTest : public SplitRingTest {
  protected:
   void restart() {
     const auto size = static_cast<std::uint16_t>(1u << random() % 7);
@@ -167,7 +167,7 @@ class ReferenceTest : public DeviceRingTest {
     if (completed.size() == driver->where().size) publish_both();
     const std::size_t i = random() % open.size();
     const auto len = static_cast<std::uint32_t>(random());
-    ring->complete(open[i], len);
+    ring->complete({open[i], 1}, len);
     completed.emplace_back(open[i], len);
     open.erase(open.begin() + static_cast<std::ptrdiff_t>(i));
     popped_in_a_row = 0;
@@ -209,7 +209,7 @@ class ReferenceTest : public DeviceRingTest {
   }
   void unpop_both() {
     if (popped_in_a_row == 0) return;
-    ring->unpop();
+    ring->unpop({});
     model->gave_back();
     open.pop_back();
     --popped_in_a_row;
@@ -217,7 +217,7 @@ class ReferenceTest : public DeviceRingTest {
 
   std::mt19937_64 random{20240607};
   Direction direction = Direction::from_driver;
-  DeviceRing::Features features;
+  RingFeatures features;
   std::unique_ptr<Reference> model;
   std::vector<std::uint16_t> open;  ///< popped, not completed
   std::vector<std::pair<std::uint32_t, std::uint32_t>> completed;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// device_ring_fixture.h - a mock driver and a device ring over 256 KiB of shared memory.
+// split_ring_fixture.h - a mock driver and a device ring over 256 KiB of shared memory.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -8,13 +8,11 @@
 #include <memory>
 #include <string>
 
-#include "backend/device_ring.h"
+#include "backend/split_ring.h"
 #include "tests/backend/mock_driver.h"
 #include "tests/backend/scale.h"
 
 namespace rp::backend {
-
-using Direction = DeviceRing::Direction;
 
 inline constexpr std::uint64_t kRegion = 0x10000;
 inline constexpr std::size_t kRegionSize = 0x40000;
@@ -22,18 +20,22 @@ inline constexpr std::uint64_t kEnd = kRegion + kRegionSize;
 inline constexpr std::uint64_t kData = 0x20000;   ///< behind every ring of these tests
 inline constexpr std::uint64_t kTable = 0x40000;  ///< where indirect tables go
 inline constexpr std::uint16_t kSize = 16;
-inline constexpr DeviceRing::Features kAll{.event_idx = true, .indirect = true};
+inline constexpr RingFeatures kAll{.event_idx = true, .indirect = true};
 
-class DeviceRingTest : public ::testing::Test {
+class SplitRingTest : public ::testing::Test {
  protected:
-  DeviceRingTest() { add_region(memory, kRegion, kRegionSize); }
+  SplitRingTest() { add_region(memory, kRegion, kRegionSize); }
 
   void start(std::uint16_t size = kSize, Direction direction = Direction::from_driver,
-             DeviceRing::Features features = kAll, std::uint16_t at = 0) {
-    driver = std::make_unique<MockDriver>(memory, packed_ring(size, kRegion), at);
-    ring = std::make_unique<DeviceRing>(memory, driver->where(), direction, features, at);
+             RingFeatures features = kAll, std::uint16_t at = 0) {
+    driver = std::make_unique<MockDriver>(memory, contiguous_ring(size, kRegion), at);
+    ring = std::make_unique<SplitRing>(memory, driver->where(), direction, features, at);
   }
-  int pop() { return ring->pop(segments, head, bytes); }
+  int pop() {
+    const int n = ring->pop(segments, chain, bytes);
+    if (n > 0) head = chain.id;
+    return n;
+  }
   /// Publishes what was offered; the device must find exactly this fault, and stay with it.
   void expect_fault(RingFault fault) {
     driver->publish();
@@ -63,9 +65,10 @@ class DeviceRingTest : public ::testing::Test {
 
   GuestMemory memory;
   std::unique_ptr<MockDriver> driver;
-  std::unique_ptr<DeviceRing> ring;
+  std::unique_ptr<SplitRing> ring;
   std::array<Segment, kMaxQueueSize> segments;
-  std::uint16_t head = 0;
+  Chain chain{};
+  std::uint16_t head = 0;  ///< of the last chain popped
   std::uint32_t bytes = 0;
 };
 

@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// split_ring.h - the device end of one split virtqueue (virtio 1.2, 2.7).
+#pragma once
+
+#include "backend/device_ring.h"
+
+namespace rp::backend {
+
+class SplitRing : public DeviceRing {
+ public:
+  /// Throws Error when the geometry is wrong: size 0, not a power of two or above kMaxQueueSize,
+  /// an area misaligned or outside the memory. `memory` must outlive the ring. `start`: position()
+  /// of the ring that this one goes on from.
+  SplitRing(const GuestMemory& memory, const RingAddress& where, Direction direction,
+            RingFeatures features, std::uint32_t start = 0);
+
+  /// Takes the next chain apart into `out`. Returns the number of segments; 0: there is none (or
+  /// the ring is broken); -1: the chain needs more room than `out` has and stays where it is.
+  int pop(std::span<Segment> out, Chain& chain, std::uint32_t& bytes) noexcept;
+  /// Gives the last popped chain back to the avail ring. As often as pop() went.
+  void unpop(const Chain&) noexcept { --next_avail_; }
+
+  /// Puts a chain on the used ring, not yet visible. `written`: bytes written to its buffers.
+  void complete(const Chain& chain, std::uint32_t written) noexcept;
+  /// Makes completions visible. True: the driver asked to be notified of them.
+  bool publish() noexcept;
+  /// The used index that the driver sees.
+  std::uint16_t published() const noexcept { return published_used_; }
+
+  /// Asks for a kick on the next buffer. False: there is one already.
+  bool enable_notifications() noexcept;
+  void disable_notifications() noexcept;
+
+  /// Something to pop, as far as one load can tell.
+  bool has_work() noexcept { return !broken() && load_acquire(ring_.avail_idx()) != next_avail_; }
+
+  /// Where to go on after completing all that was popped: the next available index.
+  std::uint32_t position() const noexcept { return next_avail_; }
+
+ private:
+  bool refresh() noexcept;
+  int walk(std::uint16_t head, std::span<Segment> out, std::uint64_t& bytes) noexcept;
+  int walk_indirect(const vring_desc& table, std::span<Segment> out, std::uint64_t& bytes) noexcept;
+
+  VringAreas ring_;
+  std::uint16_t next_avail_, seen_avail_;  ///< next to pop; the driver's idx as last read
+  std::uint16_t next_used_, published_used_;
+};
+
+}  // namespace rp::backend
