@@ -25,9 +25,11 @@ backend::Loop::Options loop_options(const rp_switch_options& o) {
 void add_locator(Fabric& fabric, const char* locator, rp_port* port) {
   if (!locator) throw Error(Errc::invalid, "the locator is NULL");
   const auto parsed = backend::parse_locator(locator);
-  auto opened = backend::open_port(parsed, fabric.log, backend::Loop::now());
-  const auto id = fabric.with_loop(
-      [&](backend::Loop& loop) { return loop.add(std::move(opened), parsed.scheme); });
+  auto opened = backend::open_port(parsed, {fabric.log, backend::Loop::now()});
+  // Options may hold what others need not know.
+  const auto name = parsed.has_target ? parsed.scheme + ":" + parsed.target : parsed.scheme;
+  const auto id =
+      fabric.with_loop([&](backend::Loop& loop) { return loop.add(std::move(opened), name); });
   if (port) *port = id;
 }
 

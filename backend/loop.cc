@@ -120,20 +120,23 @@ void Loop::run_commands() noexcept {
 
 sw::PortId Loop::add(std::unique_ptr<sw::Port> port, std::string name) {
   sw::PortId id = sw::kNoPort;
-  call([&](sw::Switch& s) {
-    sw::Port& p = *port;
-    id = s.add(std::move(port), std::move(name));
-    try {
-      active_.reserve(s.port_count());
-      watch(id, p);
-    } catch (...) {
-      s.remove(id);
-      throw;
-    }
-    activate(id, now());
-    // So that the first turn happens without anything else waking the loop.
-    wake();
-  });
+  call([&](sw::Switch&) { id = admit(std::move(port), std::move(name)); });
+  return id;
+}
+
+sw::PortId Loop::admit(std::unique_ptr<sw::Port> port, std::string name) {
+  sw::Port& p = *port;
+  const sw::PortId id = switch_.add(std::move(port), std::move(name));
+  try {
+    active_.reserve(switch_.port_count() + active_.size());
+    watch(id, p);
+  } catch (...) {
+    switch_.remove(id);
+    throw;
+  }
+  activate(id, now());
+  // So that the first turn happens without anything else waking the loop.
+  wake();
   return id;
 }
 
@@ -149,14 +152,32 @@ void Loop::watch(sw::PortId id, sw::Port& port) {
 
 bool Loop::remove(sw::PortId id) {
   bool found = false;
-  call([&](sw::Switch& s) {
-    const auto port = s.remove(id);
-    found = port != nullptr;
-    if (!found) return;
-    if (port->poll_fd() >= 0) epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, port->poll_fd(), nullptr);
-    std::erase_if(active_, [&](const Active& a) { return a.id == id; });
-  });
+  call([&](sw::Switch&) { found = evict(id); });
   return found;
+}
+
+bool Loop::evict(sw::PortId id) noexcept {
+  const auto port = switch_.remove(id);
+  if (!port) return false;
+  if (port->poll_fd() >= 0) epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, port->poll_fd(), nullptr);
+  // active_ keeps it until the end of the turn, which may be under way.
+  return true;
+}
+
+/// What a port without frames may want besides: to let somebody in, or to go.
+void Loop::attend(sw::PortId id) noexcept {
+  sw::Port* door = switch_.port(id);
+  if (!door) return;
+  if (door->gone()) {
+    evict(id);
+    return;
+  }
+  std::string name;
+  try {
+    while (auto port = door->accept(name)) admit(std::move(port), std::move(name));
+  } catch (const std::exception&) {
+    // The port is destroyed, its peer sees the connection close and may come again.
+  }
 }
 
 void Loop::activate(sw::PortId id, Instant now) noexcept {
@@ -176,7 +197,10 @@ bool Loop::turn() noexcept {
   const Instant t = now();
   bool worked = false;
   for (std::size_t i = 0; i < active_.size(); ++i) {
-    if (switch_.turn(active_[i].id, t) == 0) continue;
+    if (switch_.turn(active_[i].id, t) == 0) {
+      attend(active_[i].id);
+      continue;
+    }
     active_[i].last_work = t;
     worked = true;
   }

@@ -71,6 +71,9 @@ class Loop {
   bool turn() noexcept;
   void activate(sw::PortId id, Instant now) noexcept;
   void run_commands() noexcept;
+  sw::PortId admit(std::unique_ptr<sw::Port> port, std::string name);
+  bool evict(sw::PortId id) noexcept;
+  void attend(sw::PortId id) noexcept;
   void watch(sw::PortId id, sw::Port& port);
   void wake() noexcept;
   bool host_driven() const noexcept { return !options_.own_thread; }

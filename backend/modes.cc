@@ -14,13 +14,13 @@ void slirp_options(const std::function<void(const OptionDoc&)>& fn) {
   for (const auto& o : slirp::options()) fn(o);
 }
 
-std::unique_ptr<sw::Port> open_slirp(const Locator& l, const Log& log, Instant now) {
-  return std::make_unique<slirp::SlirpPort>(slirp::make_config(l.params), log, now);
+std::unique_ptr<sw::Port> open_slirp(const Locator& l, const Opening& how) {
+  return std::make_unique<slirp::SlirpPort>(slirp::make_config(l.params), how.log, how.now);
 }
 
 struct Nothing {};
 
-std::unique_ptr<sw::Port> open_null(const Locator& l, const Log&, Instant) {
+std::unique_ptr<sw::Port> open_null(const Locator& l, const Opening&) {
   Nothing nothing;
   for (const auto& [key, value] : l.params)
     set_option<Nothing>(std::span<const Option<Nothing>>(), nothing, "null", key, value);
@@ -40,14 +40,14 @@ std::span<const Mode> modes() {
   return kModes;
 }
 
-std::unique_ptr<sw::Port> open_port(const Locator& l, const Log& log, Instant now) {
+std::unique_ptr<sw::Port> open_port(const Locator& l, const Opening& how) {
   std::string known;
   for (const Mode& m : kModes) {
     if (m.scheme == l.scheme) {
       if (l.has_target && m.target.empty())
         throw Error(Errc::invalid, l.scheme + ": takes no ':" + l.target +
                                        "'; options follow a '?', as in " + std::string(m.example));
-      return m.open(l, log, now);
+      return m.open(l, how);
     }
     known += known.empty() ? "" : ", ";
     known += m.scheme;

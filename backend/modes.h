@@ -15,6 +15,12 @@
 
 namespace rp::backend {
 
+struct Opening {
+  const Log& log;
+  Instant now;
+  bool door = false;  ///< listen where the scheme could also join: vde, switch
+};
+
 struct Mode {
   std::string_view scheme;
   std::string_view target;  ///< syntax of the target; empty: it has none
@@ -23,13 +29,13 @@ struct Mode {
   /// Calls the function for each option, in the order of the documentation.
   void (*each_option)(const std::function<void(const OptionDoc&)>&);
   /// Opens the port. Throws Error and leaves nothing behind.
-  std::unique_ptr<sw::Port> (*open)(const Locator&, const Log&, Instant now);
+  std::unique_ptr<sw::Port> (*open)(const Locator&, const Opening&);
 };
 
 std::span<const Mode> modes();
 
 /// Opens what the locator names. Throws Error: unknown scheme (the sentence lists those there are),
 /// a target where none belongs, and whatever the mode finds wrong.
-std::unique_ptr<sw::Port> open_port(const Locator& locator, const Log& log, Instant now);
+std::unique_ptr<sw::Port> open_port(const Locator& locator, const Opening& how);
 
 }  // namespace rp::backend

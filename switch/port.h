@@ -7,7 +7,9 @@
 #pragma once
 
 #include <cstddef>
+#include <memory>
 #include <span>
+#include <string>
 
 #include "base/counter.h"
 #include "base/time.h"
@@ -23,7 +25,7 @@ class Port {
   /// -1: never. The port owns it.
   virtual int poll_fd() const noexcept = 0;
 
-  /// What send() takes unfinished.
+  /// What send() takes unfinished. May change between bursts.
   virtual Offloads offloads() const noexcept { return {}; }
   virtual bool link_up() const noexcept { return true; }
 
@@ -43,11 +45,20 @@ class Port {
   /// Back to being polled.
   virtual void disarm() noexcept {}
 
+  /// A door that listens: the port of the next emulator that came in, and its name; null: none
+  /// waits. Asked when receive() had nothing; may allocate.
+  virtual std::unique_ptr<Port> accept(std::string& /*name*/) noexcept { return nullptr; }
+  /// True once the peer is gone for good: whoever runs the switch removes the port. Asked when
+  /// receive() had nothing.
+  virtual bool gone() const noexcept { return false; }
+
   /// Port `id` of the same switch is gone; forget what was kept of it.
   virtual void forget(PortId /*id*/) noexcept {}
 
   /// The port's own counters, beside those that the switch keeps for it.
   virtual void report(const CounterSink& /*sink*/) const {}
+  /// What was agreed with the peer, for people: words joined by blanks.
+  virtual std::string describe() const { return {}; }
 };
 
 }  // namespace rp::sw

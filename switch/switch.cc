@@ -47,7 +47,6 @@ PortId Switch::add(std::unique_ptr<Port> port, std::string name) {
   }
   live_.push_back(slot->id);
   slot->name = std::move(name);
-  slot->can = port->offloads();
   slot->counters = {};
   slot->port = std::move(port);
   return slot->id;
@@ -159,19 +158,20 @@ void Switch::deliver(Slot& to, Instant now) noexcept {
     touched_[touched_n_++] = to.id;
   }
   const auto frames = std::span<const Frame* const>(to.out.data(), to.out_n);
+  const Offloads can = to.port->offloads();
   const bool all_pass = std::all_of(frames.begin(), frames.end(), [&](const Frame* f) {
-    return Segmenter::passes(f->offload, to.can);
+    return Segmenter::passes(f->offload, can);
   });
   if (all_pass)
     hand_over(to, frames, now);
   else
-    deliver_unfinished(to, now);
+    deliver_unfinished(to, can, now);
   to.out_n = 0;
 }
 
-void Switch::deliver_unfinished(Slot& to, Instant now) noexcept {
+void Switch::deliver_unfinished(Slot& to, const Offloads& can, Instant now) noexcept {
   for (std::uint32_t i = 0; i < to.out_n; ++i) {
-    const std::size_t made = segmenter_.finish(*to.out[i], to.can, [&](const Frame& f) {
+    const std::size_t made = segmenter_.finish(*to.out[i], can, [&](const Frame& f) {
       const Frame* one = &f;
       hand_over(to, {&one, 1}, now);
     });

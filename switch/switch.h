@@ -92,7 +92,6 @@ class Switch {
     std::unique_ptr<Port> port;
     std::string name;
     PortCounters counters;
-    Offloads can;
     std::uint32_t out_n = 0;
     bool touched = false;
     std::array<const Frame*, Burst::kFrames> out;
@@ -106,7 +105,7 @@ class Switch {
   void enqueue(Slot& to, const Frame& f) noexcept;
   bool flood(const Slot& from, const Frame& f) noexcept;
   void deliver(Slot& to, Instant now) noexcept;
-  void deliver_unfinished(Slot& slot, Instant now) noexcept;
+  void deliver_unfinished(Slot& slot, const Offloads& can, Instant now) noexcept;
   void hand_over(Slot& slot, std::span<const Frame* const> frames, Instant now) noexcept;
   Slot* find(PortId id) noexcept;
 

@@ -147,7 +147,7 @@ TEST(ModesTest, EveryModeIsDocumentedAndItsExampleParses) {
 }
 
 std::string refusal(const std::string& text, Errc& code) {
-  return sentence_of([&] { open_port(parse_locator(text), {}, {}); }, &code);
+  return sentence_of([&] { open_port(parse_locator(text), {Log(), {}}); }, &code);
 }
 
 TEST(ModesTest, AnUnknownSchemeListsThoseThereAre) {
@@ -176,12 +176,12 @@ TEST(ModesTest, NothingIsIgnored) {
 }
 
 TEST(ModesTest, OpensWhatItNames) {
-  const auto null = open_port(parse_locator("null"), {}, {});
+  const auto null = open_port(parse_locator("null"), {Log(), {}});
   ASSERT_TRUE(null);
   EXPECT_EQ(null->poll_fd(), -1);
   EXPECT_TRUE(null->arm({}));
   EXPECT_TRUE(null->link_up());
-  const auto slirp = open_port(parse_locator("slirp?net=10.9.8.0/24"), {}, {});
+  const auto slirp = open_port(parse_locator("slirp?net=10.9.8.0/24"), {Log(), {}});
   ASSERT_TRUE(slirp);
   EXPECT_GE(slirp->poll_fd(), 0);
 }
