@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
 
 #include "base/error.h"
@@ -66,6 +67,21 @@ std::optional<std::uint64_t> GuestMemory::guest_address(std::uint64_t user) cons
     if (user >= r.user && user - r.user < r.size) return r.address + (user - r.user);
   }
   return std::nullopt;
+}
+
+void GuestMemory::mark(const std::uint8_t* p, std::uint64_t len) const noexcept {
+  constexpr std::uint64_t kLogPage = 4096;
+  const auto region = std::find_if(regions_.begin(), regions_.end(), [&](const Region& r) {
+    return p >= r.data && static_cast<std::uint64_t>(p - r.data) < r.size;
+  });
+  if (region == regions_.end() || len == 0) return;
+  const std::uint64_t first = region->address + static_cast<std::uint64_t>(p - region->data);
+  for (std::uint64_t page = first / kLogPage; page <= (first + (len - 1)) / kLogPage; ++page) {
+    // A bitmap too short for the memory is the front end's loss.
+    if (page / 8 >= log_->size()) return;
+    std::atomic_ref<std::uint8_t>(log_->data()[page / 8])
+        .fetch_or(static_cast<std::uint8_t>(1u << page % 8), std::memory_order_release);
+  }
 }
 
 }  // namespace rp::backend

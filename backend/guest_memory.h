@@ -53,6 +53,15 @@ class GuestMemory {
     return nullptr;
   }
 
+  /// Notes every page that wrote() is told of in this bitmap, one bit a page of 4096 bytes
+  /// (vhost-user specification, "Migration"). Null: no more.
+  void set_log(std::shared_ptr<const Mapping> bitmap) noexcept { log_ = std::move(bitmap); }
+  /// We wrote to [p, p + len), which translate() gave.
+  void wrote(const void* p, std::uint64_t len) const noexcept {
+    if (log_) [[unlikely]]
+      mark(static_cast<const std::uint8_t*>(p), len);
+  }
+
   /// The driver's address of what its process has at `user`.
   std::optional<std::uint64_t> guest_address(std::uint64_t user) const noexcept;
 
@@ -63,7 +72,10 @@ class GuestMemory {
     std::uint64_t user;
     std::shared_ptr<const Mapping> mapping;
   };
+  void mark(const std::uint8_t* p, std::uint64_t len) const noexcept;
+
   std::vector<Region> regions_;
+  std::shared_ptr<const Mapping> log_;
 };
 
 }  // namespace rp::backend

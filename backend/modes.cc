@@ -3,6 +3,7 @@
 #include "backend/modes.h"
 
 #include "backend/null_port.h"
+#include "backend/vhost_user/open.h"
 #include "slirp/slirp_port.h"
 
 namespace rp::backend {
@@ -27,9 +28,19 @@ std::unique_ptr<sw::Port> open_null(const Locator& l, const Opening&) {
   return std::make_unique<NullPort>();
 }
 
+void vhost_user_options(const std::function<void(const OptionDoc&)>& fn) {
+  for (const auto& o : vhost_user::options()) fn(o);
+}
+
+std::unique_ptr<sw::Port> open_vhost_user(const Locator& l, const Opening&) {
+  return std::make_unique<vhost_user::Port>(vhost_user::make_options(l));
+}
+
 constexpr Mode kModes[] = {
     {"slirp", "", "user-mode NAT: needs no rights, the guest reaches what the host reaches",
      "slirp?hostfwd=tcp:127.0.0.1:2222-:22", slirp_options, open_slirp},
+    {"vhost-user", "PATH", "a virtio-net guest's rings in its own memory, over a UNIX socket",
+     "vhost-user:/tmp/vm0.sock", vhost_user_options, open_vhost_user},
     {"null", "", "a network that nothing else is on: frames are swallowed", "null", no_options,
      open_null},
 };

@@ -82,7 +82,9 @@ template <typename Base, typename Ring>
 class OnRing : public Base {
  public:
   OnRing(const GuestMemory& memory, const QueueSetup& s, Direction direction)
-      : ring_(memory, s.where, direction, s.features, s.start), format_(s.format) {}
+      : memory_(memory),
+        ring_(memory, s.where, direction, s.features, s.start),
+        format_(s.format) {}
 
   bool publish() noexcept override { return ring_.publish(); }
   std::uint16_t published() const noexcept override { return ring_.published(); }
@@ -92,6 +94,7 @@ class OnRing : public Base {
   std::uint32_t position() const noexcept override { return ring_.position(); }
 
  protected:
+  const GuestMemory& memory_;
   Ring ring_;
   const NetFormat format_;
   std::array<Segment, kMaxQueueSize> segments_;
@@ -198,6 +201,8 @@ class ToGuest final : public OnRing<ToGuestQueue, Ring> {
     scatter.write(&h, format.header);
     scatter.write(frame.head.data(), frame.head_len);
     for (const Part& p : frame.body) scatter.write(p.data, p.len);
+    for (const Segment& s : std::span(this->segments_).first(used))
+      this->memory_.wrote(s.data, s.len);
     std::uint32_t left = need;
     for (std::uint16_t i = 0; i < merged; ++i) {
       const std::uint32_t written = std::min(left, sizes[i]);

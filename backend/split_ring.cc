@@ -114,6 +114,7 @@ bool SplitRing::publish() noexcept {
   if (old == next_used_) return false;
   published_used_ = next_used_;
   store_full(ring_.used_idx(), next_used_);  // pairs with [B]
+  memory_.wrote(ring_.used, used_bytes(ring_.size));
   // pairs with [C]
   if (features_.event_idx) return event_passed(load_full(ring_.used_event()), next_used_, old);
   return !(load_full(ring_.avail_flags()) & VRING_AVAIL_F_NO_INTERRUPT);
@@ -125,6 +126,7 @@ bool SplitRing::enable_notifications() noexcept {
     store_full(ring_.avail_event(), next_avail_);  // pairs with [D]
   else
     store_full(ring_.used_flags(), std::uint16_t{0});
+  memory_.wrote(ring_.used, used_bytes(ring_.size));
   return load_full(ring_.avail_idx()) == next_avail_;
 }
 

@@ -2,6 +2,7 @@
 // option.h - one row of an option table: it parses the option and documents it.
 #pragma once
 
+#include <charconv>
 #include <span>
 #include <string>
 #include <string_view>
@@ -23,6 +24,23 @@ struct Option : OptionDoc {
   /// Parses `value` into the config. Throws Error whose sentence says what a value looks like.
   void (*set)(Config&, const std::string& value);
 };
+
+/// The value of a switch. Throws Error.
+inline bool parse_on_off(const std::string& v) {
+  if (v == "on" || v == "yes" || v == "true" || v == "1") return true;
+  if (v == "off" || v == "no" || v == "false" || v == "0") return false;
+  throw Error(Errc::invalid, "expected on or off");
+}
+
+/// A decimal number from `least` to `most`. Throws Error.
+inline unsigned parse_number(const std::string& v, unsigned least, unsigned most) {
+  unsigned n = 0;
+  const auto [end, error] = std::from_chars(v.data(), v.data() + v.size(), n);
+  if (error != std::errc() || end != v.data() + v.size() || n < least || n > most)
+    throw Error(Errc::invalid,
+                "expected a number from " + std::to_string(least) + " to " + std::to_string(most));
+  return n;
+}
 
 /// Finds `key` in the table and sets it. Throws Error that names the key or the value and lists
 /// what would be accepted.

@@ -22,12 +22,6 @@ constexpr std::size_t kMaxBootfile = 127;  ///< RFC 951: the file field, NUL-ter
   throw Error(Errc::invalid, why);
 }
 
-bool parse_on_off(const std::string& v) {
-  if (v == "on" || v == "yes" || v == "true" || v == "1") return true;
-  if (v == "off" || v == "no" || v == "false" || v == "0") return false;
-  bad("expected on or off");
-}
-
 std::string bounded(const std::string& v, std::size_t most) {
   if (v.empty()) bad("the value is empty");
   if (v.size() > most) bad("longer than " + std::to_string(most) + " bytes");

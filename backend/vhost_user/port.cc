@@ -1,0 +1,277 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// port.cc - the socket, the turns and the rings of a vhost-user port.
+#include "backend/vhost_user/port.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <cstring>
+
+#include "base/error.h"
+#include "switch/flow.h"
+
+namespace rp::backend::vhost_user {
+namespace {
+
+/// Turns between two looks at the sockets while frames flow.
+constexpr unsigned kLookEvery = 64;
+/// Between two attempts to reach a front end that does not listen yet.
+constexpr long kRedialMs = 200;
+
+Fd duplicate(int fd) {
+  Fd copy(fcntl(fd, F_DUPFD_CLOEXEC, 0));
+  if (!copy) throw_errno("vhost-user: fd=" + std::to_string(fd), errno);
+  return copy;
+}
+
+bool listens(int fd) {
+  int on = 0;
+  socklen_t length = sizeof on;
+  if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &on, &length) != 0)
+    throw_errno("vhost-user: fd=" + std::to_string(fd), errno);
+  return on != 0;
+}
+
+Fd make_epoll() {
+  Fd epoll(epoll_create1(EPOLL_CLOEXEC));
+  if (!epoll) throw_errno("making an epoll descriptor", errno);
+  return epoll;
+}
+
+}  // namespace
+
+Port::Port(const PortOptions& o) : epoll_(make_epoll()), device_(o.queues, epoll_.get()) {
+  if (o.fd >= 0) {
+    Fd socket = duplicate(o.fd);
+    if (listens(o.fd)) {
+      fcntl(socket.get(), F_SETFL, fcntl(socket.get(), F_GETFL) | O_NONBLOCK);
+      watch(socket.get());
+      given_ = std::move(socket);
+    } else {
+      once_ = true;
+      take(std::move(socket));
+    }
+    return;
+  }
+  const std::string what = "vhost-user:" + o.path;
+  address_ = unix_address(o.path, what);
+  if (o.connect) {
+    redial_.reset(timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK));
+    if (!redial_) throw_errno("making a timer", errno);
+    watch(redial_.get());
+    dial();
+  } else {
+    listener_ = UnixListener(address_, 1, what);
+    watch(listener_.fd());
+  }
+}
+
+Port::Port(Fd connection, std::size_t queues)
+    : once_(true), epoll_(make_epoll()), device_(queues, epoll_.get()) {
+  take(std::move(connection));
+}
+
+Port::~Port() = default;
+
+void Port::watch(int fd) {
+  epoll_event e{};
+  e.events = EPOLLIN;
+  e.data.fd = fd;
+  if (epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &e) != 0) throw_errno("watching a socket", errno);
+}
+
+void Port::take(Fd socket) {
+  watch(socket.get());
+  channel_ = std::make_unique<Channel>(std::move(socket));
+  ++connections_;
+}
+
+void Port::accept() noexcept {
+  const int from = given_ ? given_.get() : listener_.fd();
+  Fd peer(accept4(from, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+  // One front end at a time: another one sees its connection close and may come again.
+  if (!peer || channel_) return;
+  try {
+    take(std::move(peer));
+  } catch (const std::exception&) {
+    // Out of memory or descriptors: as above.
+  }
+}
+
+void Port::dial() noexcept {
+  try {
+    Fd peer(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+    if (peer &&
+        connect(peer.get(), reinterpret_cast<const sockaddr*>(&address_), sizeof address_) == 0) {
+      take(std::move(peer));
+      return;
+    }
+  } catch (const std::exception&) {
+    // Out of memory or descriptors: perhaps not any more next time.
+  }
+  redial_later();
+}
+
+void Port::redial_later() noexcept {
+  itimerspec t{};
+  t.it_value.tv_nsec = kRedialMs * 1000000;
+  timerfd_settime(redial_.get(), 0, &t, nullptr);
+}
+
+void Port::hang_up() noexcept {
+  if (*channel_->fault()) ++protocol_faults_;
+  for (const Virtqueue* q : from_) short_chains_ += q->from_guest()->short_chains();
+  device_.reset();
+  channel_.reset();
+  look_again();
+  if (redial_) redial_later();
+}
+
+/// Looks at what the descriptor woke us for.
+void Port::serve() noexcept {
+  look_ = false;
+  std::array<epoll_event, 32> events;
+  const int n = epoll_wait(epoll_.get(), events.data(), events.size(), 0);
+  for (int i = 0; i < n; ++i) {
+    const int fd = events[static_cast<std::size_t>(i)].data.fd;
+    if (fd < 0) continue;  // a kick, which is all it had to say
+    if (channel_ && fd == channel_->fd()) {
+      converse();
+    } else if (redial_ && fd == redial_.get()) {
+      std::uint64_t ticks;
+      [[maybe_unused]] const auto r = ::read(fd, &ticks, sizeof ticks);
+      if (!channel_) dial();
+    } else {
+      accept();
+    }
+  }
+}
+
+/// Applies what the front end says.
+void Port::converse() noexcept {
+  // So that a front end that talks without end keeps nobody waiting; what is left, epoll shows
+  // again.
+  constexpr int kMessagesAtOnce = 64;
+  Message m;
+  for (int n = 0; n < kMessagesAtOnce; ++n) {
+    const Channel::Status status = channel_->read(m);
+    if (status == Channel::Status::none) break;
+    if (status == Channel::Status::closed || !device_.handle(m, *channel_)) {
+      hang_up();
+      return;
+    }
+  }
+  look_again();
+}
+
+/// Brings what the bursts use in line with the device.
+void Port::look_again() noexcept {
+  from_.clear();
+  to_.clear();
+  for (Virtqueue& q : device_.queues()) {
+    if (q.from_guest()) from_.push_back(&q);
+    if (q.to_guest() && q.enabled()) to_.push_back(&q);
+  }
+  offloads_ = offloads_of(device_.features());
+  link_up_ = device_.link_up();
+}
+
+void Port::receive(sw::Burst& burst, Instant) noexcept {
+  if (look_ || ++turns_ % kLookEvery == 0) serve();
+  announce(burst);
+  for (const Virtqueue* q : from_) {
+    // vhost-user specification, "Ring states": what comes on a disabled ring is discarded.
+    if (q->enabled())
+      q->from_guest()->lend(burst);
+    else
+      q->from_guest()->discard();
+  }
+}
+
+/// A RARP request in the name of a guest that has just moved in, so that every switch learns where
+/// it is (RFC 903; the front end asks for it after a live migration).
+void Port::announce(sw::Burst& burst) noexcept {
+  const auto mac = device_.take_announcement();
+  if (!mac) return;
+  rarp_.fill(0);
+  std::uint8_t* p = rarp_.data();
+  const auto put = [&p](const void* bytes, std::size_t n) {
+    p = static_cast<std::uint8_t*>(std::memcpy(p, bytes, n)) + n;
+  };
+  put(sw::kBroadcast.bytes.data(), 6);
+  put(mac->bytes.data(), 6);
+  constexpr std::uint8_t kRequestReverse[] = {0x80, 0x35, 0, 1, 8, 0, 6, 4, 0, 3};
+  put(kRequestReverse, sizeof kRequestReverse);
+  put(mac->bytes.data(), 6);
+  p += 4;
+  put(mac->bytes.data(), 6);
+  burst.add(rarp_);
+}
+
+void Port::release() noexcept {
+  for (const Virtqueue* q : from_) {
+    if (q->from_guest()->release()) q->call();
+  }
+}
+
+std::size_t Port::send(std::span<const sw::Frame* const> frames, Instant) noexcept {
+  if (to_.empty()) return frames.size();
+  if (to_.size() == 1) return frames.size() - to_.front()->to_guest()->send(frames);
+  std::size_t sent = 0;
+  for (std::size_t i = 0; i < frames.size(); ++i) {
+    const std::size_t queue = sw::flow_hash(*frames[i]) % to_.size();
+    sent += to_[queue]->to_guest()->send(frames.subspan(i, 1));
+  }
+  return frames.size() - sent;
+}
+
+bool Port::flush(Instant) noexcept {
+  for (const Virtqueue* q : to_) {
+    ToGuestQueue* queue = q->to_guest();
+    if (queue->publish() && !device_.ring_doorbell(queue->published())) q->call();
+  }
+  return false;
+}
+
+bool Port::arm(Instant) noexcept {
+  bool quiet = true;
+  for (const Virtqueue* q : from_) quiet &= !q->polled() && q->queue()->enable_notifications();
+  for (Virtqueue& q : device_.queues()) q.report_fault();
+  // The loop's edge for what came while we were polled is gone.
+  pollfd waiting{epoll_.get(), POLLIN, 0};
+  look_ = true;
+  return quiet && poll(&waiting, 1, 0) == 0;
+}
+
+void Port::disarm() noexcept {
+  look_ = true;
+  for (const Virtqueue* q : from_) q->queue()->disable_notifications();
+}
+
+void Port::report(const CounterSink& sink) const {
+  sink("vhost-user.connections", connections_);
+  sink("vhost-user.protocol-faults", protocol_faults_);
+  sink("vhost-user.refused-messages", device_.refused());
+  std::uint64_t short_chains = short_chains_;
+  for (const Virtqueue* q : from_) short_chains += q->from_guest()->short_chains();
+  sink("ring.short-chain", short_chains);
+  for (const Virtqueue& q : device_.queues()) {
+    if (q.queue() && q.queue()->fault() != RingFault::none)
+      sink(std::string("ring.broken.") + ring_fault_name(q.queue()->fault()), 1);
+  }
+}
+
+std::string Port::describe() const {
+  if (!channel_) return "waiting";
+  std::string words = "queue-pairs=" + std::to_string(std::max(from_.size(), to_.size()));
+  const std::string features = feature_names(device_.features());
+  return features.empty() ? words : words + " " + features;
+}
+
+}  // namespace rp::backend::vhost_user

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// virtqueue.cc - from addresses and features to a queue, and back to a base.
+#include "backend/vhost_user/virtqueue.h"
+
+#include <sys/epoll.h>
+#include <unistd.h>
+
+#include "backend/vhost_user/features.h"
+#include "base/error.h"
+
+namespace rp::backend::vhost_user {
+namespace {
+
+std::uint64_t guest_address(const GuestMemory& memory, std::uint64_t user) {
+  const auto address = memory.guest_address(user);
+  if (!address) throw Error(Errc::invalid, "a ring's address lies in no memory region");
+  return *address;
+}
+
+}  // namespace
+
+bool Virtqueue::set_size(std::uint32_t entries) noexcept {
+  if (started_ || entries == 0 || entries > kMaxQueueSize) return false;
+  size_ = entries;
+  return true;
+}
+
+bool Virtqueue::set_base(std::uint32_t base) noexcept {
+  if (started_) return false;
+  base_ = base;
+  return true;
+}
+
+void Virtqueue::set_addresses(const VringAddr& where) noexcept {
+  where_ = where;
+  addressed_ = true;
+}
+
+bool Virtqueue::set_kick(Fd fd) noexcept {
+  epoll_event e{};
+  e.events = EPOLLIN | EPOLLET;  // never read: an edge is all that a kick says
+  e.data.fd = -1;
+  if (fd && epoll_ctl(kicks_, EPOLL_CTL_ADD, fd.get(), &e) != 0) return false;
+  unwatch();
+  kick_ = std::move(fd);
+  started_ = true;
+  return true;
+}
+
+/// By hand: the front end holds the same open file, so that closing ours would not end the watch.
+void Virtqueue::unwatch() noexcept {
+  if (kick_) epoll_ctl(kicks_, EPOLL_CTL_DEL, kick_.get(), nullptr);
+}
+
+void Virtqueue::start(const GuestMemory& memory, std::uint64_t features) {
+  pause();
+  if (!started_ || !addressed_ || size_ == 0) return;
+  const bool mergeable = has(features, VIRTIO_NET_F_MRG_RXBUF);
+  const QueueSetup setup{
+      .where = {static_cast<std::uint16_t>(size_), guest_address(memory, where_.desc),
+                guest_address(memory, where_.avail), guest_address(memory, where_.used)},
+      .features = {.event_idx = has(features, VIRTIO_RING_F_EVENT_IDX),
+                   .indirect = has(features, VIRTIO_RING_F_INDIRECT_DESC)},
+      .format = {.header = mergeable || has(features, VIRTIO_F_VERSION_1) ? 12u : 10u,
+                 .mergeable = mergeable,
+                 .csum = has(features, VIRTIO_NET_F_GUEST_CSUM)},
+      .start = base_};
+  if (to_driver_)
+    queue_ = (to_guest_ = make_to_guest(memory, setup)).get();
+  else
+    queue_ = (from_guest_ = make_from_guest(memory, setup)).get();
+  // What came before the kick descriptor has no kick any more.
+  queue_->enable_notifications();
+}
+
+void Virtqueue::pause() noexcept {
+  if (queue_) base_ = queue_->position();
+  queue_ = nullptr;
+  from_guest_.reset();
+  to_guest_.reset();
+}
+
+std::uint32_t Virtqueue::stop() noexcept {
+  pause();
+  started_ = addressed_ = enabled_ = fault_told_ = false;
+  unwatch();
+  kick_.reset();
+  call_.reset();
+  err_.reset();
+  return base_;
+}
+
+void Virtqueue::signal(const Fd& fd) noexcept {
+  if (!fd) return;
+  const std::uint64_t one = 1;
+  // Non-blocking: a counter that is full has been signalled.
+  [[maybe_unused]] const auto n = ::write(fd.get(), &one, sizeof one);
+}
+
+void Virtqueue::report_fault() noexcept {
+  if (!queue_ || queue_->fault() == RingFault::none || fault_told_) return;
+  fault_told_ = true;
+  signal(err_);
+}
+
+}  // namespace rp::backend::vhost_user

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// virtqueue.h - one virtqueue as a front end set it up, and the queue that runs on it.
+//
+// A virtqueue runs from its kick descriptor until GET_VRING_BASE, and carries frames while it is
+// enabled (vhost-user specification, "Ring states"). It can be set up anew while it runs: the
+// queue then goes on where the last one stopped.
+#pragma once
+
+#include <memory>
+
+#include "backend/net_queue.h"
+#include "backend/vhost_user/protocol.h"
+#include "base/fd.h"
+
+namespace rp::backend::vhost_user {
+
+class Virtqueue {
+ public:
+  /// virtio 1.2, 5.1.2: even queues are the driver's to receive, odd ones to send.
+  /// Kick descriptors are watched, edge-triggered, in the epoll descriptor `kicks`.
+  Virtqueue(bool to_driver, int kicks) noexcept : to_driver_(to_driver), kicks_(kicks) {}
+  Virtqueue(Virtqueue&&) = default;
+  ~Virtqueue() { unwatch(); }
+
+  bool set_size(std::uint32_t entries) noexcept;
+  bool set_base(std::uint32_t base) noexcept;
+  void set_addresses(const VringAddr& where) noexcept;
+  /// Starts the ring. False: the descriptor can't be watched. None (-1): the ring is to be polled.
+  bool set_kick(Fd fd) noexcept;
+  void set_call(Fd fd) noexcept { call_ = std::move(fd); }
+  void set_err(Fd fd) noexcept { err_ = std::move(fd); }
+  void enable(bool on) noexcept { enabled_ = on; }
+
+  /// Makes the queue, if it is set up, over this memory. Throws Error; no queue runs then.
+  void start(const GuestMemory& memory, std::uint64_t features);
+  /// Forgets the queue, before its memory goes; start() goes on with it.
+  void pause() noexcept;
+  /// Ends the ring and tells where it stopped.
+  std::uint32_t stop() noexcept;
+
+  bool started() const noexcept { return started_; }
+  bool runs() const noexcept { return queue_ != nullptr; }
+  /// Null: it does not run, or not in that direction.
+  FromGuestQueue* from_guest() const noexcept { return from_guest_.get(); }
+  ToGuestQueue* to_guest() const noexcept { return to_guest_.get(); }
+  NetQueue* queue() const noexcept { return queue_; }
+  bool enabled() const noexcept { return enabled_; }
+  /// The driver kicks nobody.
+  bool polled() const noexcept { return runs() && !kick_; }
+  int call_fd() const noexcept { return call_.get(); }
+  /// Tells the driver about completions.
+  void call() const noexcept { signal(call_); }
+  /// Tells the front end, once, that the driver broke the ring.
+  void report_fault() noexcept;
+
+ private:
+  static void signal(const Fd& fd) noexcept;
+  void unwatch() noexcept;
+
+  const bool to_driver_;
+  const int kicks_;
+  std::uint32_t size_ = 0, base_ = 0;
+  bool enabled_ = false, addressed_ = false, started_ = false, fault_told_ = false;
+  VringAddr where_{};
+  Fd kick_, call_, err_;
+  std::unique_ptr<FromGuestQueue> from_guest_;
+  std::unique_ptr<ToGuestQueue> to_guest_;
+  NetQueue* queue_ = nullptr;
+};
+
+}  // namespace rp::backend::vhost_user
