@@ -1,10 +1,16 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // unix_socket.h - listening on a UNIX path: a dead process' socket is replaced, a live one's never.
+//
+// A socket that refuses connections is one that its process left behind. Looking, replacing and
+// listening happen under a lock on the directory (flock), so of two processes that start at the
+// same moment one finds the other listening. A listener takes its path away while it still
+// listens: nobody can have replaced it then, but for whoever unlinked or moved it by hand, and the
+// inode tells.
 #pragma once
 
+#include <sys/types.h>
 #include <sys/un.h>
 
-#include <cstdint>
 #include <string>
 
 #include "base/fd.h"
@@ -14,26 +20,27 @@ namespace rp {
 /// The address of a path. Throws Error (`what` starts its sentence) when it is empty or too long.
 sockaddr_un unix_address(const std::string& path, const std::string& what);
 
-/// A listening socket that takes its name away again when it goes, if the name is still its own.
+/// A listening stream socket, mode 0600, that takes its path away again when it goes.
 class UnixListener {
  public:
   UnixListener() = default;
-  /// Throws Error: the path is no socket, or another process listens there.
+  /// Listens, close-on-exec and non-blocking. `what` starts the sentences of errors. Throws Error:
+  /// busy when a process listens there (the sentence has its pid), invalid when something else than
+  /// a socket lies there.
   UnixListener(const sockaddr_un& address, int backlog, const std::string& what);
   ~UnixListener();
   UnixListener(UnixListener&& other) noexcept;
   UnixListener& operator=(UnixListener&& other) noexcept;
 
+  /// -1 when it listens nowhere.
   int fd() const noexcept { return socket_.get(); }
   explicit operator bool() const noexcept { return static_cast<bool>(socket_); }
 
  private:
-  sockaddr_un address_{};
-  std::uint64_t device_ = 0, inode_ = 0;
+  std::string path_;  ///< absolute, as the process may change its folder
+  dev_t device_ = 0;  ///< with inode_: which file is ours
+  ino_t inode_ = 0;
   Fd socket_;
 };
-
-/// Takes away what a dead process left at the path. Throws Error when something live is there.
-void clear_stale_socket(const sockaddr_un& address, const std::string& what);
 
 }  // namespace rp
