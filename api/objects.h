@@ -15,6 +15,7 @@
 #include "base/error.h"
 #include "base/fork_mark.h"
 #include "base/log.h"
+#include "base/unix_socket.h"
 
 namespace rp::api {
 
@@ -58,9 +59,17 @@ class Fabric {
       return loop.remove(id);
     });
   }
+  /// Takes the socket on which the host answers for the switch. Throws Error.
+  int publish(UnixListener control) {
+    const std::lock_guard lock(mutex_);
+    if (control_) throw Error(Errc::invalid, "the switch has a name already");
+    control_ = std::move(control);
+    return control_.fd();
+  }
   /// Ends the loop and its ports.
   void close() noexcept {
     const std::lock_guard lock(mutex_);
+    control_ = {};
     loop_.reset();
     closed_.store(true, std::memory_order_release);
   }
@@ -74,6 +83,7 @@ class Fabric {
   std::mutex mutex_;
   std::unique_ptr<backend::Loop> loop_;  ///< under mutex_; null once the switch was freed
   std::vector<sw::PortId> plugs_;        ///< under mutex_
+  UnixListener control_;                 ///< under mutex_; none until the switch is published
   backend::Loop* const host_side_;
   std::atomic<bool> closed_{false};
 };

@@ -7,8 +7,9 @@
 namespace rp::api {
 
 backend::Loop::Options loop_options(const rp_switch_options& o);
-/// Opens a locator as a port of the fabric's switch. Throws Error.
-void add_locator(Fabric& fabric, const char* locator, rp_port* port);
+/// Opens a locator as a port of the fabric's switch; as a door, it listens where it can. Throws
+/// Error.
+void add_locator(Fabric& fabric, const char* locator, bool door, rp_port* port);
 /// Collects all counters on the switch's thread, then calls fn on this one. Throws Error.
 void count(Fabric& fabric, rp_counter_fn fn, void* opaque);
 

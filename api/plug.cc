@@ -82,7 +82,7 @@ int rp_plug_open(const char* locator, const rp_plug_options* options, rp_plug** 
     rp_switch_options s RP_SWITCH_OPTIONS_INIT;
     s.poll_us = o.poll_us;
     auto fabric = std::make_shared<Fabric>(loop_options(s), Log(o.log, o.log_opaque));
-    add_locator(*fabric, locator, nullptr);
+    add_locator(*fabric, locator, false, nullptr);
     auto plug = join(std::move(fabric), o);
     plug->owns_fabric = true;
     *out = plug.release();

@@ -160,6 +160,10 @@ RP_API void rp_switch_free(rp_switch *sw);
  * what it names. */
 RP_API int rp_switch_add(rp_switch *sw, const char *locator, rp_port *port, rp_error *err);
 
+/* As rp_switch_add(), as a door: a scheme that can join a network or offer one (vde, switch) listens
+ * for others to join, on what the locator names. */
+RP_API int rp_switch_listen(rp_switch *sw, const char *locator, rp_port *port, rp_error *err);
+
 /* Closes a port. RP_EUNKNOWN: there is none of that name. RP_EINVALID: it is a plug's, which goes by
  * rp_plug_close(). */
 RP_API int rp_switch_remove(rp_switch *sw, rp_port port, rp_error *err);
@@ -181,6 +185,53 @@ typedef void (*rp_counter_fn)(void *opaque, rp_port port, const char *port_name,
 /* Calls fn for each counter of each port, drops with their reasons included. Consistent: taken
  * between two turns of the switch. fn runs on the calling thread. */
 RP_API int rp_switch_counters(rp_switch *sw, rp_counter_fn fn, void *opaque, rp_error *err);
+
+/* One port; valid during the call. */
+typedef struct rp_port_info {
+  size_t size;        /* set by the library */
+  rp_port port;
+  const char *name;   /* as in counters */
+  int link;           /* 1: it takes frames; 0: nobody is at its other end */
+  const char *detail; /* what was agreed with the other end, for people: words joined by blanks */
+} rp_port_info;
+typedef void (*rp_port_fn)(void *opaque, const rp_port_info *info);
+
+/* Calls fn for each port; taken and called as in rp_switch_counters(). */
+RP_API int rp_switch_ports(rp_switch *sw, rp_port_fn fn, void *opaque, rp_error *err);
+
+/* One address that was learned; valid during the call. */
+typedef struct rp_address_info {
+  size_t size;    /* set by the library */
+  uint8_t mac[6];
+  uint16_t vlan;  /* 0: untagged */
+  rp_port port;   /* where it lives */
+  uint32_t age;   /* seconds since it last sent */
+} rp_address_info;
+typedef void (*rp_address_fn)(void *opaque, const rp_address_info *info);
+
+/* Calls fn for each address in the MAC table, in no order; taken and called as in
+ * rp_switch_counters(). */
+RP_API int rp_switch_addresses(rp_switch *sw, rp_address_fn fn, void *opaque, rp_error *err);
+
+/* ---- Switches that others find by name ---------------------------------------------------- */
+
+/* Claims a name on this host for the switch, among those of the same user: listens on the UNIX stream
+ * socket rp_runtime_path(name, ".control"), mode 0600. *control is its descriptor, non-blocking and
+ * owned by the switch: the host accepts there and answers, as `ringplug switch` answers
+ * `ringplug show`. What a dead process left is replaced; rp_switch_free() takes the socket away.
+ * RP_EBUSY: a switch of that name runs; the message has its pid. RP_EINVALID: this is no name (1 to
+ * 64 letters, digits, '.', '_' and '-', the first no '.'), or the switch has one. RP_EDENIED: the
+ * directory is open to others. */
+RP_API int rp_switch_publish(rp_switch *sw, const char *name, int *control, rp_error *err);
+
+/* Writes to `out` where the switch `name` of this user has its socket `suffix` (".control"); with
+ * name NULL, the directory of all of them: $XDG_RUNTIME_DIR/ringplug, else /run/user/UID/ringplug,
+ * else /tmp/ringplug-UID/ringplug. The directory is made, mode 0700, when it is missing; the socket
+ * need not exist. With a name, 108 bytes of `capacity` always do. RP_EINVALID: no such name can be,
+ * the path would be too long for a socket, or longer than capacity. RP_EDENIED: the directory is not
+ * the user's, or open to others. */
+RP_API int rp_runtime_path(const char *name, const char *suffix, char *out, size_t capacity,
+                           rp_error *err);
 
 /* ---- Plugs -------------------------------------------------------------------------------- */
 

@@ -1,11 +1,15 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // switch.cc - rp_switch_*, rp_locators and rp_version.
+#include <algorithm>
+#include <cstring>
 #include <string>
 
 #include "api/guard.h"
 #include "api/objects.h"
 #include "api/options.h"
 #include "backend/modes.h"
+#include "base/runtime_dir.h"
+#include "base/unix_socket.h"
 #include "config.h"
 
 using namespace rp;
@@ -22,10 +26,10 @@ backend::Loop::Options loop_options(const rp_switch_options& o) {
   return l;
 }
 
-void add_locator(Fabric& fabric, const char* locator, rp_port* port) {
+void add_locator(Fabric& fabric, const char* locator, bool door, rp_port* port) {
   if (!locator) throw Error(Errc::invalid, "the locator is NULL");
   const auto parsed = backend::parse_locator(locator);
-  auto opened = backend::open_port(parsed, {fabric.log, backend::Loop::now()});
+  auto opened = backend::open_port(parsed, {fabric.log, backend::Loop::now(), door});
   // Options may hold what others need not know.
   const auto name = parsed.has_target ? parsed.scheme + ":" + parsed.target : parsed.scheme;
   const auto id =
@@ -56,10 +60,34 @@ void count(Fabric& fabric, rp_counter_fn fn, void* opaque) {
 
 namespace {
 
+/// Connections that may wait until the host accepts them.
+constexpr int kControlBacklog = 128;
+
 void check(const rp_switch* sw) {
   if (!sw) throw Error(Errc::invalid, "the switch is NULL");
   if (!sw->here())
     throw Error(Errc::closed, "the switch belongs to the process that made it, before fork()");
+}
+
+template <typename Fn>
+void check(const rp_switch* sw, Fn* fn) {
+  check(sw);
+  if (!fn) throw Error(Errc::invalid, "the callback is NULL");
+}
+
+std::string text_of(const char* given, const char* what) {
+  if (!given) throw Error(Errc::invalid, std::string(what) + " is NULL");
+  return given;
+}
+
+UnixListener listen_for(const std::string& name) {
+  const auto address = unix_address(runtime_path(name, ".control"), "the control socket");
+  try {
+    return UnixListener(address, kControlBacklog, "the control socket");
+  } catch (const Error& e) {
+    if (e.code() != Errc::busy) throw;
+    throw Error(Errc::busy, "a switch '" + name + "' runs already: " + e.what());
+  }
 }
 
 }  // namespace
@@ -115,7 +143,14 @@ void rp_switch_free(rp_switch* sw) {
 int rp_switch_add(rp_switch* sw, const char* locator, rp_port* port, rp_error* err) {
   return guarded(err, [&] {
     check(sw);
-    add_locator(*sw->fabric, locator, port);
+    add_locator(*sw->fabric, locator, false, port);
+  });
+}
+
+int rp_switch_listen(rp_switch* sw, const char* locator, rp_port* port, rp_error* err) {
+  return guarded(err, [&] {
+    check(sw);
+    add_locator(*sw->fabric, locator, true, port);
   });
 }
 
@@ -139,6 +174,68 @@ int rp_switch_counters(rp_switch* sw, rp_counter_fn fn, void* opaque, rp_error* 
   return guarded(err, [&] {
     check(sw);
     count(*sw->fabric, fn, opaque);
+  });
+}
+
+int rp_switch_ports(rp_switch* sw, rp_port_fn fn, void* opaque, rp_error* err) {
+  return guarded(err, [&] {
+    check(sw, fn);
+    struct Row {
+      rp_port_info info;
+      std::string name, detail;
+    };
+    std::vector<Row> rows;
+    const auto collect = [&](sw::Switch& s) {
+      s.each_port([&](sw::PortId id) {
+        const sw::Port& port = *s.port(id);
+        rows.push_back({{sizeof(rp_port_info), id, nullptr, port.link_up() ? 1 : 0, nullptr},
+                        std::string(s.name(id)),
+                        port.describe()});
+      });
+    };
+    sw->fabric->with_loop([&](backend::Loop& loop) { loop.call(collect); });
+    for (Row& r : rows) {
+      r.info.name = r.name.c_str();
+      r.info.detail = r.detail.c_str();
+      fn(opaque, &r.info);
+    }
+  });
+}
+
+int rp_switch_addresses(rp_switch* sw, rp_address_fn fn, void* opaque, rp_error* err) {
+  return guarded(err, [&] {
+    check(sw, fn);
+    std::vector<rp_address_info> rows;
+    const auto collect = [&](sw::Switch& s) {
+      s.each_address(backend::Loop::now(), [&](const sw::MacTable::Entry& e) {
+        rp_address_info info{sizeof info, {}, e.vlan, e.port, e.age_s};
+        std::copy(e.mac.bytes.begin(), e.mac.bytes.end(), info.mac);
+        rows.push_back(info);
+      });
+    };
+    sw->fabric->with_loop([&](backend::Loop& loop) { loop.call(collect); });
+    for (const rp_address_info& info : rows) fn(opaque, &info);
+  });
+}
+
+int rp_switch_publish(rp_switch* sw, const char* name, int* control, rp_error* err) {
+  return guarded(err, [&] {
+    check(sw);
+    if (!control) throw Error(Errc::invalid, "the place for the descriptor is NULL");
+    *control = sw->fabric->publish(listen_for(text_of(name, "the name")));
+  });
+}
+
+int rp_runtime_path(const char* name, const char* suffix, char* out, size_t capacity,
+                    rp_error* err) {
+  return guarded(err, [&] {
+    if (!out) throw Error(Errc::invalid, "the place for the path is NULL");
+    const std::string path =
+        name ? runtime_path(name, text_of(suffix, "the suffix")) : runtime_dir();
+    if (path.size() >= capacity)
+      throw Error(Errc::invalid, "the place for the path is too small, it takes " +
+                                     std::to_string(path.size() + 1) + " bytes");
+    std::memcpy(out, path.c_str(), path.size() + 1);
   });
 }
 

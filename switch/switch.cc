@@ -62,7 +62,7 @@ std::unique_ptr<Port> Switch::remove(PortId id) {
   return port;
 }
 
-Switch::Slot* Switch::find(PortId id) noexcept {
+const Switch::Slot* Switch::find(PortId id) const noexcept {
   const std::size_t i = port_slot(id);
   return i < slots_.size() && slots_[i].id == id && slots_[i].port ? &slots_[i] : nullptr;
 }
@@ -70,6 +70,11 @@ Switch::Slot* Switch::find(PortId id) noexcept {
 Port* Switch::port(PortId id) noexcept {
   Slot* slot = find(id);
   return slot ? slot->port.get() : nullptr;
+}
+
+std::string_view Switch::name(PortId id) const noexcept {
+  const Slot* slot = find(id);
+  return slot ? std::string_view(slot->name) : std::string_view();
 }
 
 std::size_t Switch::turn(PortId id, Instant now) noexcept {

@@ -15,6 +15,7 @@
 #include <functional>
 #include <memory>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/time.h"
@@ -67,6 +68,13 @@ class Switch {
     for (PortId id : live_) fn(id);
   }
 
+  /// What the port was called when it was added; empty when there is none of that id.
+  std::string_view name(PortId id) const noexcept;
+  /// Calls fn for each address learned that is not too old, in no order.
+  void each_address(Instant now, const std::function<void(const MacTable::Entry&)>& fn) const {
+    macs_.each(now, fn);
+  }
+
   /// One turn of port `id`. Returns the number of frames that came in.
   std::size_t turn(PortId id, Instant now) noexcept;
   /// Tells all ports that were sent to since the last flush; calls `busy(id)` for each that now has
@@ -107,7 +115,8 @@ class Switch {
   void deliver(Slot& to, Instant now) noexcept;
   void deliver_unfinished(Slot& slot, const Offloads& can, Instant now) noexcept;
   void hand_over(Slot& slot, std::span<const Frame* const> frames, Instant now) noexcept;
-  Slot* find(PortId id) noexcept;
+  Slot* find(PortId id) noexcept { return const_cast<Slot*>(std::as_const(*this).find(id)); }
+  const Slot* find(PortId id) const noexcept;
 
   std::vector<Slot> slots_;      ///< by port_slot(id)
   std::vector<PortId> live_;     ///< ids of the ports there are

@@ -73,4 +73,33 @@ inline void count(void* opaque, rp_port, const char* port, const char* counter,
   (*static_cast<Counters*>(opaque))[std::string(port) + "/" + counter] += value;
 }
 
+struct Port {
+  std::string name, detail;
+  int link;
+};
+
+inline void keep_port(void* opaque, const rp_port_info* i) {
+  EXPECT_EQ(i->size, sizeof *i);
+  static_cast<std::map<rp_port, Port>*>(opaque)->insert({i->port, {i->name, i->detail, i->link}});
+}
+
+inline std::map<rp_port, Port> ports_of(const SwitchHandle& sw) {
+  std::map<rp_port, Port> ports;
+  rp_error err = no_error();
+  EXPECT_EQ(rp_switch_ports(sw.get(), keep_port, &ports, &err), RP_OK) << err.message;
+  return ports;
+}
+
+inline void keep_address(void* opaque, const rp_address_info* i) {
+  EXPECT_EQ(i->size, sizeof *i);
+  static_cast<std::vector<rp_address_info>*>(opaque)->push_back(*i);
+}
+
+inline std::vector<rp_address_info> addresses_of(const SwitchHandle& sw) {
+  std::vector<rp_address_info> found;
+  rp_error err = no_error();
+  EXPECT_EQ(rp_switch_addresses(sw.get(), keep_address, &found, &err), RP_OK) << err.message;
+  return found;
+}
+
 }  // namespace rp::test

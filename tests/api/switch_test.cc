@@ -6,8 +6,11 @@
 #include <latch>
 #include <thread>
 
+#include <filesystem>
+
 #include "tests/api/handles.h"
 #include "tests/api/process_state.h"
+#include "tests/base/temp_folder.h"
 
 namespace rp::test {
 namespace {
@@ -69,6 +72,12 @@ TEST(Switch, Misuse) {
   EXPECT_EQ(rp_switch_add(nullptr, "null", nullptr, &err), RP_EINVALID);
   EXPECT_EQ(rp_switch_remove(nullptr, 0, &err), RP_EINVALID);
   EXPECT_EQ(rp_switch_counters(nullptr, count, nullptr, &err), RP_EINVALID);
+  EXPECT_EQ(rp_switch_listen(nullptr, "null", nullptr, &err), RP_EINVALID);
+  EXPECT_EQ(rp_switch_ports(nullptr, keep_port, nullptr, &err), RP_EINVALID);
+  EXPECT_EQ(rp_switch_addresses(nullptr, keep_address, nullptr, &err), RP_EINVALID);
+  int control = -2;
+  EXPECT_EQ(rp_switch_publish(nullptr, "lan0", &control, &err), RP_EINVALID);
+  EXPECT_EQ(rp_runtime_path("lan0", ".control", nullptr, 108, &err), RP_EINVALID);
   rp_plug* plug = nullptr;
   EXPECT_EQ(rp_plug_join(nullptr, nullptr, &plug, &err), RP_EINVALID);
 
@@ -78,6 +87,136 @@ TEST(Switch, Misuse) {
   EXPECT_EQ(rp_switch_add(sw.get(), nullptr, nullptr, &err), RP_EINVALID);
   EXPECT_EQ(rp_plug_join(sw.get(), nullptr, nullptr, &err), RP_EINVALID);
   EXPECT_EQ(rp_switch_counters(sw.get(), nullptr, nullptr, &err), RP_EINVALID);
+  EXPECT_EQ(rp_switch_listen(sw.get(), nullptr, nullptr, &err), RP_EINVALID);
+  EXPECT_EQ(rp_switch_ports(sw.get(), nullptr, nullptr, &err), RP_EINVALID);
+  EXPECT_EQ(rp_switch_addresses(sw.get(), nullptr, nullptr, &err), RP_EINVALID);
+  EXPECT_EQ(rp_switch_publish(sw.get(), nullptr, &control, &err), RP_EINVALID);
+  EXPECT_EQ(rp_switch_publish(sw.get(), "lan0", nullptr, &err), RP_EINVALID);
+  EXPECT_EQ(control, -2) << "outputs are untouched";
+}
+
+TEST(Switch, TellsItsPorts) {
+  rp_error err = no_error();
+  for (const int host_loop : {0, 1}) {
+    const auto sw = new_switch(host_loop);
+    EXPECT_TRUE(ports_of(sw).empty());
+    rp_port door = 0;
+    ASSERT_EQ(rp_switch_listen(sw.get(), "null", &door, &err), RP_OK) << err.message;
+    const auto plug = join(sw, "guest");
+    const auto ports = ports_of(sw);
+    ASSERT_EQ(ports.size(), 2u);
+    EXPECT_EQ(ports.at(door).name, "null");
+    EXPECT_EQ(ports.at(rp_plug_port(plug.get())).name, "guest");
+    EXPECT_EQ(ports.at(rp_plug_port(plug.get())).link, 1);
+    ASSERT_EQ(rp_switch_remove(sw.get(), door, &err), RP_OK);
+    EXPECT_EQ(ports_of(sw).size(), 1u);
+  }
+}
+
+TEST(Switch, ListensOnWhatItCan) {
+  rp_error err = no_error();
+  const auto sw = new_switch();
+  EXPECT_EQ(rp_switch_listen(sw.get(), "nulls", nullptr, &err), RP_EUNKNOWN);
+  EXPECT_NE(std::strstr(err.message, "'nulls'"), nullptr) << err.message;
+}
+
+TEST(Switch, TellsWhereAddressesLive) {
+  const auto sw = new_switch();
+  const auto left = join(sw, "left"), right = join(sw, "right");
+  EXPECT_TRUE(addresses_of(sw).empty());
+  auto tagged = broadcast(2, 0);
+  const std::uint8_t tag[] = {0x81, 0x00, 0xa0, 0x64};  // priority 5, VLAN 100
+  std::copy(std::begin(tag), std::end(tag), tagged.begin() + 12);
+  rp_plug_send(left.get(), broadcast(1, 0).data(), 60);
+  rp_plug_send(right.get(), tagged.data(), 60);
+  ASSERT_TRUE(readable(rp_plug_fd(left.get()), 3000));
+  ASSERT_TRUE(readable(rp_plug_fd(right.get()), 3000));
+  const auto found = addresses_of(sw);
+  ASSERT_EQ(found.size(), 2u);
+  const auto &first = found[0].mac[5] == 1 ? found[0] : found[1],
+             &second = found[0].mac[5] == 1 ? found[1] : found[0];
+  const std::uint8_t mac[6] = {0x52, 0x54, 0, 0, 0, 1};
+  EXPECT_EQ(std::memcmp(first.mac, mac, sizeof mac), 0);
+  EXPECT_EQ(first.vlan, 0);
+  EXPECT_EQ(first.port, rp_plug_port(left.get()));
+  EXPECT_LT(first.age, 60u);
+  EXPECT_EQ(second.mac[5], 2);
+  EXPECT_EQ(second.vlan, 100);
+  EXPECT_EQ(second.port, rp_plug_port(right.get()));
+}
+
+TEST(Switch, CallbacksMayCallIntoIt) {
+  const auto sw = new_switch();
+  auto plug = join(sw);
+  rp_error err = no_error();
+  const auto again = [](void* opaque, const rp_port_info* info) {
+    auto* const s = static_cast<rp_switch*>(opaque);
+    EXPECT_EQ(rp_switch_remove(s, info->port, nullptr), RP_EINVALID);
+    std::map<rp_port, Port> ports;
+    EXPECT_EQ(rp_switch_ports(s, keep_port, &ports, nullptr), RP_OK);
+    EXPECT_EQ(ports.size(), 1u);
+  };
+  EXPECT_EQ(rp_switch_ports(sw.get(), again, sw.get(), &err), RP_OK);
+}
+
+/// A folder for the sockets of switches with names, for one test.
+class Published : public testing::Test {
+ protected:
+  void SetUp() override {
+    if (const char* set = getenv("XDG_RUNTIME_DIR")) before_ = set;
+    setenv("XDG_RUNTIME_DIR", folder_.path().c_str(), 1);
+  }
+  void TearDown() override {
+    before_.empty() ? unsetenv("XDG_RUNTIME_DIR") : setenv("XDG_RUNTIME_DIR", before_.c_str(), 1);
+  }
+  TempFolder folder_;
+  std::string before_;
+};
+
+TEST_F(Published, PathsOfNames) {
+  rp_error err = no_error();
+  char path[108] = "untouched";
+  ASSERT_EQ(rp_runtime_path("lan0", ".control", path, sizeof path, &err), RP_OK) << err.message;
+  EXPECT_EQ(path, folder_ / "ringplug/lan0.control");
+  ASSERT_EQ(rp_runtime_path(nullptr, nullptr, path, sizeof path, &err), RP_OK) << err.message;
+  EXPECT_EQ(path, folder_ / "ringplug");
+  std::strcpy(path, "untouched");
+  const std::size_t length = (folder_ / "ringplug").size();
+  EXPECT_EQ(rp_runtime_path(nullptr, nullptr, path, length, &err), RP_EINVALID);
+  EXPECT_EQ(rp_runtime_path("lan0", nullptr, path, sizeof path, &err), RP_EINVALID);
+  EXPECT_EQ(rp_runtime_path("../lan0", ".control", path, sizeof path, &err), RP_EINVALID);
+  EXPECT_NE(std::strstr(err.message, "letters"), nullptr) << err.message;
+  EXPECT_STREQ(path, "untouched");
+  EXPECT_EQ(rp_runtime_path(nullptr, nullptr, path, length + 1, &err), RP_OK) << err.message;
+}
+
+TEST_F(Published, ANameIsOneSwitchs) {
+  rp_error err = no_error();
+  auto first = new_switch();
+  const auto second = new_switch(1);
+  int control = -2, other = -2;
+  ASSERT_EQ(rp_switch_publish(first.get(), "lan0", &control, &err), RP_OK) << err.message;
+  EXPECT_GE(control, 0);
+  EXPECT_EQ(rp_switch_publish(second.get(), "lan0", &other, &err), RP_EBUSY);
+  EXPECT_NE(std::strstr(err.message, "'lan0' runs already"), nullptr) << err.message;
+  EXPECT_NE(std::strstr(err.message, ("process " + std::to_string(getpid())).c_str()), nullptr)
+      << err.message;
+  EXPECT_EQ(rp_switch_publish(first.get(), "lan1", &other, &err), RP_EINVALID) << "it has a name";
+  EXPECT_EQ(other, -2);
+  EXPECT_TRUE(readable(control, 0)) << "the second looked whether it lives";
+  first.reset();
+  EXPECT_TRUE(std::filesystem::is_empty(folder_ / "ringplug"));
+  ASSERT_EQ(rp_switch_publish(second.get(), "lan0", &other, &err), RP_OK) << err.message;
+}
+
+TEST_F(Published, ItsPlugsDontKeepTheName) {
+  rp_error err = no_error();
+  auto sw = new_switch();
+  const auto plug = join(sw);
+  int control = -1;
+  ASSERT_EQ(rp_switch_publish(sw.get(), "lan0", &control, &err), RP_OK) << err.message;
+  sw.reset();
+  EXPECT_TRUE(std::filesystem::is_empty(folder_ / "ringplug"));
 }
 
 TEST(Switch, AddsAndRemovesPorts) {
@@ -251,6 +390,11 @@ TEST(Fork, HandlesAreDeadInTheChild) {
     check(13, rp_switch_remove(sw.get(), 0, &err) == RP_ECLOSED);
     check(14, rp_switch_counters(sw.get(), count, nullptr, &err) == RP_ECLOSED);
     check(15, rp_switch_fd(own.get()) == -1);
+    check(16, rp_switch_listen(sw.get(), "null", nullptr, &err) == RP_ECLOSED);
+    check(17, rp_switch_ports(sw.get(), keep_port, nullptr, &err) == RP_ECLOSED);
+    check(18, rp_switch_addresses(sw.get(), keep_address, nullptr, &err) == RP_ECLOSED);
+    int control;
+    check(19, rp_switch_publish(sw.get(), "lan0", &control, &err) == RP_ECLOSED);
     rp_plug_kick(plug.get());
     rp_switch_dispatch(own.get());
     rp_plug_close(plug.get());
