@@ -9,8 +9,8 @@
 namespace rp::backend {
 namespace {
 
-constexpr const char* kFaultNames[] = {"none",    "avail-jump", "head-range", "loop",
-                                       "address", "direction",  "indirect",   "too-big"};
+constexpr const char* kFaultNames[] = {"none",      "avail-jump", "head-range", "loop", "address",
+                                       "direction", "indirect",   "too-big",    "wrap"};
 static_assert(std::size(kFaultNames) == static_cast<std::size_t>(RingFault::count));
 
 }  // namespace

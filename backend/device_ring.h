@@ -19,13 +19,14 @@ namespace rp::backend {
 /// What a driver did wrong; the first fault stays.
 enum class RingFault : std::uint8_t {
   none,
-  avail_jump,  ///< avail.idx ran more than the ring's size ahead (2.7.6)
+  avail_jump,  ///< more made available than the ring holds (2.7.6, 2.8.1)
   head_range,  ///< a head, next index or buffer id outside the table
   loop,        ///< a chain longer than the ring (2.7.5.3, 2.8.6)
   address,     ///< a buffer not wholly inside one region, or of length 0
   direction,   ///< a readable buffer where only writable ones belong, or the reverse
   indirect,    ///< an indirect table where none was negotiated, nested, or misshapen (2.7.5.3.1)
   too_big,     ///< more bytes than any frame can have
+  wrap,        ///< a chain runs into a slot that was not made available (2.8.6)
   count
 };
 const char* ring_fault_name(RingFault f) noexcept;

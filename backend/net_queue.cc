@@ -5,7 +5,9 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <type_traits>
 
+#include "backend/packed_ring.h"
 #include "backend/split_ring.h"
 
 namespace rp::backend {
@@ -83,8 +85,11 @@ class OnRing : public Base {
  public:
   OnRing(const GuestMemory& memory, const QueueSetup& s, Direction direction)
       : memory_(memory),
-        ring_(memory, s.where, direction, s.features, s.start),
-        format_(s.format) {}
+        ring_(memory, s.where, direction, s.features, s.start.value_or(Ring::kFresh)),
+        format_(s.format) {
+    if constexpr (std::is_same_v<Ring, PackedRing>)
+      if (s.state) ring_.record(*s.state, s.key);
+  }
 
   bool publish() noexcept override { return ring_.publish(); }
   std::uint16_t published() const noexcept override { return ring_.published(); }
@@ -216,10 +221,12 @@ class ToGuest final : public OnRing<ToGuestQueue, Ring> {
 }  // namespace
 
 std::unique_ptr<FromGuestQueue> make_from_guest(const GuestMemory& memory, const QueueSetup& s) {
+  if (s.packed) return std::make_unique<FromGuest<PackedRing>>(memory, s);
   return std::make_unique<FromGuest<SplitRing>>(memory, s);
 }
 
 std::unique_ptr<ToGuestQueue> make_to_guest(const GuestMemory& memory, const QueueSetup& s) {
+  if (s.packed) return std::make_unique<ToGuest<PackedRing>>(memory, s);
   return std::make_unique<ToGuest<SplitRing>>(memory, s);
 }
 

@@ -8,12 +8,15 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <span>
 
 #include "backend/device_ring.h"
 #include "switch/frame.h"
 
 namespace rp::backend {
+
+struct PackedState;
 
 /// How frames lie in chains (5.1.6).
 struct NetFormat {
@@ -26,7 +29,10 @@ struct QueueSetup {
   RingAddress where;
   RingFeatures features;
   NetFormat format;
-  std::uint32_t start = 0;  ///< position() of the queue that this one goes on from
+  std::optional<std::uint32_t> start = {};  ///< position() to go on from; none: the ring is fresh
+  bool packed = false;                 ///< VIRTIO_F_RING_PACKED
+  PackedState* state = nullptr;        ///< packed: what outlives this process (packed_ring.h)
+  std::uint64_t key = 0;               ///< packed: of `state`
 };
 
 class NetQueue {
@@ -34,7 +40,7 @@ class NetQueue {
   virtual ~NetQueue() = default;
   /// Makes completions visible. True: the driver asked to be notified.
   virtual bool publish() noexcept = 0;
-  /// The used index that the driver sees, modulo 2^16.
+  /// The used index that the driver sees: modulo 2^16; packed, with the wrap counter in bit 15.
   virtual std::uint16_t published() const noexcept = 0;
   /// Asks for a kick on the next buffer. False: there is one already.
   virtual bool enable_notifications() noexcept = 0;
@@ -64,7 +70,7 @@ class ToGuestQueue : public NetQueue {
   virtual std::size_t send(std::span<const sw::Frame* const> frames) noexcept = 0;
 };
 
-/// A queue over a split ring. `memory` must outlive it. Throws Error: the ring's geometry is wrong.
+/// A queue over either ring. `memory` must outlive it. Throws Error: the ring's geometry is wrong.
 std::unique_ptr<FromGuestQueue> make_from_guest(const GuestMemory& memory, const QueueSetup& setup);
 std::unique_ptr<ToGuestQueue> make_to_guest(const GuestMemory& memory, const QueueSetup& setup);
 

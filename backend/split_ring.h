@@ -8,11 +8,14 @@ namespace rp::backend {
 
 class SplitRing : public DeviceRing {
  public:
+  /// position() of a ring that its driver has just set up (2.7).
+  static constexpr std::uint32_t kFresh = 0;
+
   /// Throws Error when the geometry is wrong: size 0, not a power of two or above kMaxQueueSize,
   /// an area misaligned or outside the memory. `memory` must outlive the ring. `start`: position()
   /// of the ring that this one goes on from.
   SplitRing(const GuestMemory& memory, const RingAddress& where, Direction direction,
-            RingFeatures features, std::uint32_t start = 0);
+            RingFeatures features, std::uint32_t start = kFresh);
 
   /// Takes the next chain apart into `out`. Returns the number of segments; 0: there is none (or
   /// the ring is broken); -1: the chain needs more room than `out` has and stays where it is.
