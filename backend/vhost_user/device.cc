@@ -25,14 +25,15 @@ bool is_eventfd(int fd) noexcept {
   return n > 0 && std::string_view(link, static_cast<std::size_t>(n)) == "anon_inode:[eventfd]";
 }
 
-/// Throws Error unless [offset, offset + size) lies in the file.
-void check_file(int fd, std::uint64_t offset, std::uint64_t size) {
+/// Tells which file it is, after checking that [offset, offset + size) lies in it. Throws Error.
+std::uint64_t check_file(int fd, std::uint64_t offset, std::uint64_t size) {
   struct stat st;
   if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode))
     throw Error(Errc::invalid, "the descriptor of shared memory is no file");
   const auto length = static_cast<std::uint64_t>(st.st_size);
   if (size == 0 || offset > length || size > length - offset)
     throw Error(Errc::invalid, "a memory region reaches past its file");
+  return std::uint64_t{st.st_ino} ^ std::uint64_t{st.st_dev} << 48;
 }
 
 }  // namespace
@@ -44,6 +45,10 @@ Device::Device(std::size_t pairs, int kicks) {
 }
 
 Device::~Device() = default;
+
+void Device::keep_state(std::span<PackedState> states) noexcept {
+  for (std::size_t i = 0; i < queues_.size(); ++i) queues_[i].keep_state(&states[i]);
+}
 
 Virtqueue* Device::queue(std::uint32_t index) noexcept {
   return index < queues_.size() ? &queues_[index] : nullptr;
@@ -144,6 +149,11 @@ Device::Outcome Device::on_memory(Message& m) {
   return m.request() == Request::add_mem_reg ? add_region(m) : remove_region(m);
 }
 
+Device::Region Device::map(const MemoryRegion& r, int fd) {
+  const std::uint64_t file = check_file(fd, r.mmap_offset, r.size);
+  return {r, std::make_shared<const Mapping>(fd, r.size, r.mmap_offset), file};
+}
+
 Device::Outcome Device::set_mem_table(Message& m) {
   MemoryTable table{};
   constexpr std::size_t kFixed = offsetof(MemoryTable, regions);
@@ -154,9 +164,7 @@ Device::Outcome Device::set_mem_table(Message& m) {
     return Outcome::refused;
   std::vector<Region> regions;
   for (std::uint32_t i = 0; i < table.count; ++i) {
-    const MemoryRegion& r = table.regions[i];
-    check_file(m.fds[i].get(), r.mmap_offset, r.size);
-    regions.push_back({r, std::make_shared<const Mapping>(m.fds[i].get(), r.size, r.mmap_offset)});
+    regions.push_back(map(table.regions[i], m.fds[i].get()));
   }
   return use(std::move(regions));
 }
@@ -164,10 +172,8 @@ Device::Outcome Device::set_mem_table(Message& m) {
 Device::Outcome Device::add_region(Message& m) {
   const auto one = m.as<SingleRegion>();
   if (!one || m.fds.size() != 1 || regions_.size() >= kMaxSlots) return Outcome::refused;
-  const MemoryRegion& r = one->region;
-  check_file(m.fds[0].get(), r.mmap_offset, r.size);
   auto regions = regions_;
-  regions.push_back({r, std::make_shared<const Mapping>(m.fds[0].get(), r.size, r.mmap_offset)});
+  regions.push_back(map(one->region, m.fds[0].get()));
   return use(std::move(regions));
 }
 
@@ -199,7 +205,7 @@ Device::Outcome Device::use(std::vector<Region> regions) {
 /// False: its addresses are in no memory or make no ring.
 bool Device::start(Virtqueue& q) noexcept {
   try {
-    if (memory_) q.start(*memory_, features_);
+    if (memory_) q.start(*memory_, features_, regions_.empty() ? 0 : regions_.front().file);
     return true;
   } catch (const std::exception&) {
     return false;
@@ -312,10 +318,7 @@ bool Device::ring_doorbell(std::uint16_t published) noexcept {
 }
 
 void Device::reset() noexcept {
-  for (Virtqueue& q : queues_) {
-    q.stop();
-    q.set_base(0);
-  }
+  for (Virtqueue& q : queues_) q.forget();
   doorbell_ = nullptr;
   doorbell_at_ = 0;
   memory_.reset();

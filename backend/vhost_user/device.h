@@ -31,6 +31,8 @@ class Device {
 
   /// Applies the message and answers it on `channel`. False: the channel is of no more use.
   bool handle(Message& message, Channel& channel) noexcept;
+  /// Where packed rings keep their state, one for each queue.
+  void keep_state(std::span<PackedState> states) noexcept;
   /// The front end is gone: rings stop, memory is unmapped, all that was agreed is forgotten.
   void reset() noexcept;
 
@@ -55,12 +57,14 @@ class Device {
   struct Region {
     MemoryRegion where;
     std::shared_ptr<const Mapping> mapping;
+    std::uint64_t file;  ///< device and inode: whose memory it is
   };
 
   Outcome apply(Message& m, Channel& channel);
   Outcome on_vring(Message& m, Channel& channel);
   Outcome on_memory(Message& m);
   Outcome set_features(std::uint64_t wanted) noexcept;
+  static Region map(const MemoryRegion& r, int fd);
   Outcome set_mem_table(Message& m);
   Outcome add_region(Message& m);
   Outcome remove_region(const Message& m);

@@ -37,7 +37,8 @@ inline constexpr std::uint64_t kFeatures =
     bit(VIRTIO_NET_F_GUEST_ANNOUNCE) | bit(VIRTIO_NET_F_MQ) | bit(kFeatureLogAll) |
     bit(VIRTIO_F_ANY_LAYOUT) | bit(VIRTIO_RING_F_INDIRECT_DESC) | bit(VIRTIO_RING_F_EVENT_IDX) |
     bit(kFeatureProtocol) | bit(VIRTIO_F_VERSION_1) | bit(VIRTIO_F_IN_ORDER) |
-    bit(kFeatureGuestUso4) | bit(kFeatureGuestUso6) | bit(kFeatureHostUso);
+    bit(VIRTIO_F_RING_PACKED) | bit(kFeatureGuestUso4) | bit(kFeatureGuestUso6) |
+    bit(kFeatureHostUso);
 
 inline constexpr std::uint64_t kProtocolFeatures =
     bit(kMq) | bit(kLogShmfd) | bit(kRarp) | bit(kReplyAck) | bit(kNetMtu) | bit(kResetDevice) |

@@ -19,6 +19,9 @@ constexpr Option<PortOptions> kOptions[] = {
      [](PortOptions& o, const std::string& v) {
        o.queues = parse_number(v, 1, static_cast<unsigned>(Device::kMaxPairs));
      }},
+    {{"state", "FILE", "PATH.state",
+      "keeps the places of packed rings, so that a new switch goes on where a killed one stopped"},
+     [](PortOptions& o, const std::string& v) { o.state = v; }},
 };
 
 }  // namespace

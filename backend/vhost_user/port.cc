@@ -47,6 +47,11 @@ Fd make_epoll() {
 }  // namespace
 
 Port::Port(const PortOptions& o) : epoll_(make_epoll()), device_(o.queues, epoll_.get()) {
+  const std::string state = o.state.empty() && !o.path.empty() ? o.path + ".state" : o.state;
+  if (!state.empty()) {
+    state_ = std::make_unique<StateFile>(state, device_.queues().size());
+    device_.keep_state(state_->rings());
+  }
   if (o.fd >= 0) {
     Fd socket = duplicate(o.fd);
     if (listens(o.fd)) {
@@ -77,7 +82,10 @@ Port::Port(Fd connection, std::size_t queues)
   take(std::move(connection));
 }
 
-Port::~Port() = default;
+Port::~Port() {
+  // Nobody is attached who would come back to where its rings were.
+  if (state_ && !channel_) state_->clear();
+}
 
 void Port::watch(int fd) {
   epoll_event e{};

@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "backend/vhost_user/device.h"
+#include "backend/vhost_user/state_file.h"
 #include "base/unix_socket.h"
 #include "switch/port.h"
 
@@ -26,6 +27,7 @@ struct PortOptions {
   int fd = -1;           ///< a socket that the host opened, listening or connected; -1: none
   bool connect = false;  ///< dial a front end that listens, again and again
   std::size_t queues = Device::kMaxPairs;
+  std::string state;  ///< file that keeps the state of packed rings; empty: PATH.state
 };
 
 class Port final : public sw::Port {
@@ -67,6 +69,7 @@ class Port final : public sw::Port {
   UnixListener listener_;
   Fd given_;   ///< a listening socket of the host's
   Fd redial_;  ///< a timer, when we dial
+  std::unique_ptr<StateFile> state_;
   Device device_;
   std::unique_ptr<Channel> channel_;
 

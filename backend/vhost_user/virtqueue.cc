@@ -28,6 +28,7 @@ bool Virtqueue::set_size(std::uint32_t entries) noexcept {
 bool Virtqueue::set_base(std::uint32_t base) noexcept {
   if (started_) return false;
   base_ = base;
+  base_is_ours_ = false;
   return true;
 }
 
@@ -52,11 +53,11 @@ void Virtqueue::unwatch() noexcept {
   if (kick_) epoll_ctl(kicks_, EPOLL_CTL_DEL, kick_.get(), nullptr);
 }
 
-void Virtqueue::start(const GuestMemory& memory, std::uint64_t features) {
+void Virtqueue::start(const GuestMemory& memory, std::uint64_t features, std::uint64_t key) {
   pause();
   if (!started_ || !addressed_ || size_ == 0) return;
   const bool mergeable = has(features, VIRTIO_NET_F_MRG_RXBUF);
-  const QueueSetup setup{
+  QueueSetup setup{
       .where = {static_cast<std::uint16_t>(size_), guest_address(memory, where_.desc),
                 guest_address(memory, where_.avail), guest_address(memory, where_.used)},
       .features = {.event_idx = has(features, VIRTIO_RING_F_EVENT_IDX),
@@ -64,17 +65,37 @@ void Virtqueue::start(const GuestMemory& memory, std::uint64_t features) {
       .format = {.header = mergeable || has(features, VIRTIO_F_VERSION_1) ? 12u : 10u,
                  .mergeable = mergeable,
                  .csum = has(features, VIRTIO_NET_F_GUEST_CSUM)},
-      .start = base_};
+      .start = base_,
+      .packed = has(features, VIRTIO_F_RING_PACKED),
+      .state = state_,
+      .key = key};
+  const bool recovered = setup.packed && !base_is_ours_ && recover(memory, setup);
   if (to_driver_)
     queue_ = (to_guest_ = make_to_guest(memory, setup)).get();
   else
     queue_ = (from_guest_ = make_from_guest(memory, setup)).get();
   // What came before the kick descriptor has no kick any more.
   queue_->enable_notifications();
+  // Nor was the driver told of what our predecessor did last.
+  if (recovered) call();
+}
+
+/// A packed ring does not say where its device was, and front ends don't know: QEMU's sends what
+/// was true when the ring was started.
+bool Virtqueue::recover(const GuestMemory& memory, QueueSetup& setup) noexcept {
+  // DPDK's gives the half that it has, the next available index.
+  if (setup.start && *setup.start >> 16 == 0) *setup.start |= *setup.start << 16;
+  if (!state_) return false;
+  const auto position = PackedRing::recover(memory, setup.where, *state_, setup.key);
+  if (position) setup.start = position;
+  return position.has_value();
 }
 
 void Virtqueue::pause() noexcept {
-  if (queue_) base_ = queue_->position();
+  if (queue_) {
+    base_ = queue_->position();
+    base_is_ours_ = true;
+  }
   queue_ = nullptr;
   from_guest_.reset();
   to_guest_.reset();
@@ -82,12 +103,22 @@ void Virtqueue::pause() noexcept {
 
 std::uint32_t Virtqueue::stop() noexcept {
   pause();
-  started_ = addressed_ = enabled_ = fault_told_ = false;
+  const std::uint32_t where = base_.value_or(0);
+  if (state_) state_->magic = 0;
+  forget();
+  base_ = where;
+  base_is_ours_ = true;
+  return where;
+}
+
+void Virtqueue::forget() noexcept {
+  pause();
+  started_ = addressed_ = enabled_ = fault_told_ = base_is_ours_ = false;
+  base_.reset();
   unwatch();
   kick_.reset();
   call_.reset();
   err_.reset();
-  return base_;
 }
 
 void Virtqueue::signal(const Fd& fd) noexcept {

@@ -7,8 +7,10 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 
 #include "backend/net_queue.h"
+#include "backend/packed_ring.h"
 #include "backend/vhost_user/protocol.h"
 #include "base/fd.h"
 
@@ -31,12 +33,17 @@ class Virtqueue {
   void set_err(Fd fd) noexcept { err_ = std::move(fd); }
   void enable(bool on) noexcept { enabled_ = on; }
 
-  /// Makes the queue, if it is set up, over this memory. Throws Error; no queue runs then.
-  void start(const GuestMemory& memory, std::uint64_t features);
+  /// Where a packed ring keeps what a successor of this process needs; null: nowhere.
+  void keep_state(PackedState* state) noexcept { state_ = state; }
+  /// Makes the queue, if it is set up, over this memory, which `key` tells from any other. Throws
+  /// Error; no queue runs then.
+  void start(const GuestMemory& memory, std::uint64_t features, std::uint64_t key);
   /// Forgets the queue, before its memory goes; start() goes on with it.
   void pause() noexcept;
   /// Ends the ring and tells where it stopped.
   std::uint32_t stop() noexcept;
+  /// The front end is gone: forgets everything but the state of a packed ring.
+  void forget() noexcept;
 
   bool started() const noexcept { return started_; }
   bool runs() const noexcept { return queue_ != nullptr; }
@@ -55,17 +62,21 @@ class Virtqueue {
 
  private:
   static void signal(const Fd& fd) noexcept;
+  bool recover(const GuestMemory& memory, QueueSetup& setup) noexcept;
   void unwatch() noexcept;
 
   const bool to_driver_;
   const int kicks_;
-  std::uint32_t size_ = 0, base_ = 0;
+  std::uint32_t size_ = 0;
+  std::optional<std::uint32_t> base_;
+  bool base_is_ours_ = false;  ///< not only what the front end believes
   bool enabled_ = false, addressed_ = false, started_ = false, fault_told_ = false;
   VringAddr where_{};
   Fd kick_, call_, err_;
   std::unique_ptr<FromGuestQueue> from_guest_;
   std::unique_ptr<ToGuestQueue> to_guest_;
   NetQueue* queue_ = nullptr;
+  PackedState* state_ = nullptr;
 };
 
 }  // namespace rp::backend::vhost_user
