@@ -151,11 +151,12 @@ class Testpmd(BackEnd):
         # With legacy flags io forwarding keeps what a frame says about its segments.
         gso = ",tso=1,legacy-ol-flags=1" if self.cell.unit == "GB/s" else ""
         vdevs = [f"--vdev=net_vhost{i},iface={s}{gso}" for i, s in enumerate(self.sockets())]
-        memory = ["--in-memory"] if self.huge else ["--no-huge", "-m=512"]
+        memory = ["--in-memory"] if self.huge else ["--no-huge", "--no-shconf", "-m", "512"]
         # The main thread only sleeps, so that it may share the forwarder's core.
         return ["dpdk-testpmd", f"--lcores=0@{BACK_END_CORE},1@{BACK_END_CORE}", *memory,
-                "--no-pci", "--no-telemetry", *vdevs, "--", "--forward-mode=io", "--nb-cores=1",
-                "--disable-link-check", "--total-num-mbufs=16384"]
+                "--no-pci", "--no-telemetry", *vdevs, "--",
+                "--forward-mode=io", "--nb-cores=1", "--disable-link-check",
+                "--total-num-mbufs=16384"]
 
 
 class VdeSwitch(BackEnd):
@@ -262,6 +263,7 @@ def measure(cell, kind, huge, seconds, patience, tries=4):
 
 
 def text(values):
+    values = list(values)
     if not values:
         return "-"
     if len(values) == 1:
@@ -273,29 +275,36 @@ def row(*columns):
     print("{:<31} {:>4} {:>21} {:>9} {:>21} {:>9} {:>10} {:>9}".format(*columns), flush=True)
 
 
+def counted(samples):
+    """The samples that nothing disturbed, or all when there is none; {run: sample}."""
+    return {n: s for n, s in samples.items() if not s["disturbed"]} or samples
+
+
 def report(cells, samples, failures):
     row("rings, frame", "", "ringplug", "CPU s/M", "peer", "CPU s/M", "", "ours:peer")
     for cell in cells:
-        ours, theirs = samples[cell, Ringplug], samples[cell, cell.peer]
-        costs = [f"{statistics.median(cell.cost(s) for s in got):.3f}" if got else "-"
-                 for got in (ours, theirs)]
-        whats = [what for what, _ in cell.figures((ours or theirs)[0])] if ours or theirs else [""]
-        for i, what in enumerate(whats):
-            a, b = ([cell.figures(s)[i][1] for s in got] for got in (ours, theirs))
-            ratio = f"{statistics.median(a) / statistics.median(b):.2f}" if a and b else "-"
-            row(f"{cell.name} {what}", cell.unit, text(a), costs[0] if i == 0 else "", text(b),
-                costs[1] if i == 0 else "", cell.peer.name, ratio)
-    copies = [s["memcpy_gbyte_per_s"] for got in samples.values() for s in got
-              if "memcpy_gbyte_per_s" in s]
+        pair = [counted(samples[cell, kind]) for kind in (Ringplug, cell.peer)]
+        costs = [f"{statistics.median(cell.cost(s) for s in got.values()):.3f}" if got else "-"
+                 for got in pair]
+        known = [s for got in pair for s in got.values()]
+        for i, what in enumerate([w for w, _ in cell.figures(known[0])] if known else [""]):
+            ours, theirs = ({n: cell.figures(s)[i][1] for n, s in got.items()} for got in pair)
+            # Of neighbours in time: the machine's own speed drifts more than what is compared.
+            ratios = [ours[n] / theirs[n] for n in ours if n in theirs]
+            row(f"{cell.name} {what}", cell.unit, text(ours.values()), costs[0] if i == 0 else "",
+                text(theirs.values()), costs[1] if i == 0 else "", cell.peer.name,
+                f"{statistics.median(ratios):.2f}" if ratios else "-")
+    every = [s for got in samples.values() for s in got.values()]
+    copies = [s["memcpy_gbyte_per_s"] for s in every if "memcpy_gbyte_per_s" in s]
     if copies:
         print(f"memcpy alone, 64 KiB blocks: {text(copies)} GB/s")
     limits = sorted({cell.name for (cell, _), got in samples.items()
-                     if got and statistics.median(s.get("busy", 0) for s in got) > 0.95})
+                     if got and statistics.median(s.get("busy", 0) for s in got.values()) > 0.95})
     if limits:
         print("the generator itself may be the limit: " + "; ".join(limits))
-    disturbed = sum(s["disturbed"] for got in samples.values() for s in got)
+    disturbed = sum(s["disturbed"] for s in every)
     if disturbed:
-        print(f"{disturbed} samples were disturbed by other work")
+        print(f"{disturbed} samples were disturbed by other work; they count where nothing else is")
     for why in dict.fromkeys(map(str, failures.values())):
         print(f"not measured: {why}")
 
@@ -304,7 +313,7 @@ def run(arguments, huge):
     cells = matrix(not arguments.no_gso)
     if arguments.only:
         cells = [c for c in cells if any(o in c.name for o in arguments.only.split(";"))]
-    samples = {(c, kind): [] for c in cells for kind in (Ringplug, c.peer)}
+    samples = {(c, kind): {} for c in cells for kind in (Ringplug, c.peer)}
     failures = {}
     try:
         for number in range(arguments.runs):
@@ -320,7 +329,7 @@ def run(arguments, huge):
                         print(f"  run {number + 1}/{arguments.runs} {cell.name}: {err}",
                               file=sys.stderr, flush=True)
                         continue
-                    samples[cell, kind].append(got)
+                    samples[cell, kind][number] = got
                     figures = ", ".join(f"{w} {v:.2f}".strip() for w, v in cell.figures(got))
                     print(f"  run {number + 1}/{arguments.runs} {cell.name} {kind.name}: "
                           f"{figures} {cell.unit}" + (" (disturbed)" * got["disturbed"]),
@@ -341,7 +350,7 @@ def main():
     parser.add_argument("--seconds", type=float, default=2, help="measured time of a sample")
     parser.add_argument("--patience", type=float, default=60,
                         help="how long to wait for a quiet machine before each sample")
-    parser.add_argument("--quick", action="store_true", help="one run of 1 s, no waiting")
+    parser.add_argument("--quick", action="store_true", help="one run of 1 s, little waiting")
     parser.add_argument("--no-gso", action="store_true", help="leave out the 64 KiB frames")
     parser.add_argument("--only", help="parts of the names of lines, separated by ';'")
     arguments = parser.parse_args()

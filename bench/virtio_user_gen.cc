@@ -298,11 +298,11 @@ class Port {
 
 void start_eal(const Options& o) {
   std::vector<std::string> args = {"virtio_user_gen", "--lcores=0@" + std::to_string(o.core),
-                                   "--in-memory",     "--no-pci",
-                                   "--no-telemetry",  "--log-level=warning"};
-  // The memory table of vhost-user has few places: one file, not one for each page.
-  args.emplace_back(o.no_huge ? "--no-huge" : "--single-file-segments");
-  if (o.no_huge) args.emplace_back("-m=512");
+                                   "--no-pci", "--no-telemetry", "--log-level=warning"};
+  if (o.no_huge)
+    args.insert(args.end(), {"--no-huge", "--no-shconf", "-m", "512"});
+  else  // The memory table of vhost-user has few places: one file, not one for each page.
+    args.insert(args.end(), {"--in-memory", "--single-file-segments"});
   for (unsigned i = 0; i < 2; ++i) {
     char vdev[256];
     std::snprintf(vdev, sizeof vdev,
