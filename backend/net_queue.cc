@@ -21,62 +21,74 @@ static_assert(sizeof(virtio_net_hdr_v1) == 12);
 /// cost more than a turn's worth of work, so such a driver gets small frames only.
 constexpr std::uint16_t kMaxMerged = 128;
 
-/// Reads across segments, each byte once.
-class Gather {
- public:
-  explicit Gather(std::span<const Segment> segments) noexcept : rest_(segments) {}
-  void read(void* to, std::uint32_t len) noexcept {
-    auto* out = static_cast<std::uint8_t*>(to);
-    while (len > 0) {
-      const std::uint32_t n = std::min(len, rest_.front().len - offset_);
-      std::memcpy(out, rest_.front().data + offset_, n);
-      out += n;
-      len -= n;
-      skip(n);
-    }
+/// Copies up to a frame's head: these copies are short, and a call would cost more than they do.
+inline void copy_short(std::uint8_t* to, const std::uint8_t* from, std::uint32_t len) noexcept {
+  constexpr std::uint32_t kWord = 16;
+  if (len < kWord) {
+    for (std::uint32_t i = 0; i < len; ++i) to[i] = from[i];
+    return;
   }
-  /// What is left, as parts.
-  std::size_t parts(std::span<Part> out) noexcept {
+  for (std::uint32_t at = 0; at + kWord <= len; at += kWord) std::memcpy(to + at, from + at, kWord);
+  // The last one overlaps the one before, where the length is no multiple.
+  std::memcpy(to + len - kWord, from + len - kWord, kWord);
+}
+
+/// A place in a list of segments, from which bytes are read or to which they are written, each
+/// once.
+class Cursor {
+ public:
+  explicit Cursor(const Segment* first) noexcept : segment_(first) {}
+
+  void read_short(void* to, std::uint32_t len) noexcept {
+    each(len, [out = static_cast<std::uint8_t*>(to)](std::uint8_t* p, std::uint32_t n) mutable {
+      copy_short(out, p, n);
+      out += n;
+    });
+  }
+  void write_short(const void* from, std::uint32_t len) noexcept {
+    each(len,
+         [in = static_cast<const std::uint8_t*>(from)](std::uint8_t* p, std::uint32_t n) mutable {
+           copy_short(p, in, n);
+           in += n;
+         });
+  }
+  void write(const void* from, std::uint32_t len) noexcept {
+    each(len,
+         [in = static_cast<const std::uint8_t*>(from)](std::uint8_t* p, std::uint32_t n) mutable {
+           std::memcpy(p, in, n);
+           in += n;
+         });
+  }
+  /// What is left of the segments before `end`, as parts.
+  std::size_t parts(const Segment* end, std::span<Part> out) noexcept {
     std::size_t n = 0;
-    for (; !rest_.empty(); rest_ = rest_.subspan(1), offset_ = 0)
-      out[n++] = {rest_.front().data + offset_, rest_.front().len - offset_};
+    for (; segment_ != end; ++segment_, offset_ = 0)
+      out[n++] = {segment_->data + offset_, segment_->len - offset_};
     return n;
   }
 
  private:
-  void skip(std::uint32_t n) noexcept {
-    offset_ += n;
-    if (offset_ == rest_.front().len) {
-      rest_ = rest_.subspan(1);
-      offset_ = 0;
-    }
-  }
-  std::span<const Segment> rest_;
-  std::uint32_t offset_ = 0;
-};
-
-/// Writes across segments.
-class Scatter {
- public:
-  explicit Scatter(std::span<const Segment> segments) noexcept : rest_(segments) {}
-  void write(const void* from, std::uint32_t len) noexcept {
-    const auto* in = static_cast<const std::uint8_t*>(from);
+  template <typename Fn>
+  void each(std::uint32_t len, Fn&& fn) noexcept {
     while (len > 0) {
-      const std::uint32_t n = std::min(len, rest_.front().len - offset_);
-      std::memcpy(rest_.front().data + offset_, in, n);
-      in += n;
+      const std::uint32_t n = std::min(len, segment_->len - offset_);
+      fn(segment_->data + offset_, n);
       len -= n;
       offset_ += n;
-      if (offset_ == rest_.front().len) {
-        rest_ = rest_.subspan(1);
+      if (offset_ == segment_->len) {
+        ++segment_;
         offset_ = 0;
       }
     }
   }
-
- private:
-  std::span<const Segment> rest_;
+  const Segment* segment_;
   std::uint32_t offset_ = 0;
+};
+
+/// A frame's chains, popped and not yet looked into: while the memory of one is on its way to our
+/// caches, the next ones are popped.
+struct Popped {
+  std::uint32_t first_segment, segments, bytes;
 };
 
 /// What both directions pass on to their ring.
@@ -112,8 +124,10 @@ class FromGuest final : public OnRing<FromGuestQueue, Ring> {
       : OnRing<FromGuestQueue, Ring>(memory, s, Direction::from_driver) {}
 
   void lend(sw::Burst& burst) noexcept override {
-    while (!burst.full() && lent_ < chains_.size() && lend_one(burst)) {
-    }
+    const std::size_t before = lent_;
+    pop(std::min(burst.free_frames(), chains_.size() - lent_),
+        std::min(burst.free_parts(), this->segments_.size()));
+    for (std::size_t i = before; i < lent_; ++i) lend_one(popped_[i], burst);
   }
 
   bool release() noexcept override {
@@ -122,46 +136,51 @@ class FromGuest final : public OnRing<FromGuestQueue, Ring> {
     return this->ring_.publish();
   }
 
-  void discard() noexcept override {
-    std::uint32_t bytes;
-    while (lent_ < chains_.size() && this->ring_.pop(this->segments_, chains_[lent_], bytes) > 0)
-      ++lent_;
-  }
+  void discard() noexcept override { pop(chains_.size() - lent_, this->segments_.size()); }
 
   std::uint64_t short_chains() const noexcept override { return short_chains_; }
 
  private:
-  /// Lends one chain to the burst. False: there is no more, or no room for it.
-  bool lend_one(sw::Burst& burst) noexcept {
-    auto& segments = this->segments_;
-    const std::uint32_t header = this->format_.header;
-    std::uint32_t bytes;
-    const auto room = std::min(burst.free_parts(), segments.size());
-    const int n = this->ring_.pop({segments.data(), room}, chains_[lent_], bytes);
-    if (n <= 0) return false;
-    ++lent_;
-    if (bytes < header) {
-      ++short_chains_;
-      return true;
+  /// Takes up to `frames` chains of `parts` segments in all.
+  void pop(std::size_t frames, std::size_t parts) noexcept {
+    std::uint32_t used = 0;
+    for (; frames > 0; --frames) {
+      std::uint32_t bytes;
+      const int n = this->ring_.pop(std::span(this->segments_).subspan(used, parts - used),
+                                    chains_[lent_], bytes);
+      if (n <= 0) return;
+      __builtin_prefetch(this->segments_[used].data);
+      __builtin_prefetch(this->segments_[used].data + 64);
+      popped_[lent_++] = {used, static_cast<std::uint32_t>(n), bytes};
+      used += static_cast<std::uint32_t>(n);
     }
-    Gather gather({segments.data(), static_cast<std::size_t>(n)});
+  }
+
+  void lend_one(const Popped& p, sw::Burst& burst) noexcept {
+    const std::uint32_t header = this->format_.header;
+    if (p.bytes < header) {
+      ++short_chains_;
+      return;
+    }
+    const Segment* first = this->segments_.data() + p.first_segment;
+    Cursor from(first);
     virtio_net_hdr_v1 h{};
-    gather.read(&h, header);
+    from.read_short(&h, header);
     Frame& f = burst.next();
     f.offload = sw::offload_of(h);
-    f.len = bytes - header;
+    f.len = p.bytes - header;
     f.head_len = std::min(f.len, Frame::kHead);
-    gather.read(f.head.data(), f.head_len);
+    from.read_short(f.head.data(), f.head_len);
     const auto parts = burst.next_parts();
-    const std::size_t used = gather.parts(parts);
+    const std::size_t used = from.parts(first + p.segments, parts);
     f.body = parts.first(used);
     burst.push(used);
-    return true;
   }
 
   std::uint64_t short_chains_ = 0;
   std::size_t lent_ = 0;
   std::array<Chain, sw::Burst::kFrames> chains_;
+  std::array<Popped, sw::Burst::kFrames> popped_;
 };
 
 template <typename Ring>
@@ -172,50 +191,80 @@ class ToGuest final : public OnRing<ToGuestQueue, Ring> {
 
   std::size_t send(std::span<const Frame* const> frames) noexcept override {
     std::size_t sent = 0;
-    while (sent < frames.size() && send_one(*frames[sent])) ++sent;
+    while (sent < frames.size()) {
+      const auto some = frames.subspan(sent, std::min(frames.size() - sent, popped_.size()));
+      const std::size_t room = make_room(some);
+      const Chain* chain = chains_.data();
+      const std::uint32_t* size = sizes_.data();
+      for (std::size_t i = 0; i < room; ++i) write_one(*some[i], popped_[i], chain, size);
+      sent += room;
+      if (room < some.size()) break;
+    }
     return sent;
   }
 
  private:
-  bool send_one(const Frame& frame) noexcept {
-    const NetFormat& format = this->format_;
-    const std::uint32_t need = format.header + frame.len;
-    const std::uint16_t most = format.mergeable ? kMaxMerged : 1;
-    std::array<Chain, kMaxMerged> chains;
-    std::array<std::uint32_t, kMaxMerged> sizes;
-    std::uint32_t have = 0;
-    std::uint16_t merged = 0;
-    std::size_t used = 0;
-    while (have < need) {
+  /// Buffers for the first frames. Returns for how many there are.
+  std::size_t make_room(std::span<const Frame* const> frames) noexcept {
+    std::size_t chains = 0;
+    std::uint32_t segments = 0;
+    for (std::size_t i = 0; i < frames.size(); ++i) {
+      if (!make_room_for(*frames[i], popped_[i], chains, segments)) return i;
+    }
+    return frames.size();
+  }
+
+  bool make_room_for(const Frame& frame, Popped& p, std::size_t& chains,
+                     std::uint32_t& segments) noexcept {
+    const std::uint32_t need = this->format_.header + frame.len;
+    const std::size_t before = chains;
+    const std::size_t most = before + (this->format_.mergeable ? kMaxMerged : 1);
+    p = {segments, 0, 0};
+    while (p.bytes < need) {
       std::uint32_t bytes = 0;
-      const int n = merged == most ? 0
-                                   : this->ring_.pop(std::span(this->segments_).subspan(used),
-                                                     chains[merged], bytes);
+      const int n = chains == std::min(most, chains_.size())
+                        ? 0
+                        : this->ring_.pop(std::span(this->segments_).subspan(segments + p.segments),
+                                          chains_[chains], bytes);
       if (n <= 0) {
-        while (merged > 0) this->ring_.unpop(chains[--merged]);
+        while (chains > before) this->ring_.unpop(chains_[--chains]);
         return false;
       }
-      used += static_cast<std::size_t>(n);
-      have += bytes;
-      sizes[merged++] = bytes;
+      __builtin_prefetch(this->segments_[segments + p.segments].data, 1);
+      __builtin_prefetch(this->segments_[segments + p.segments].data + 64, 1);
+      p.segments += static_cast<std::uint32_t>(n);
+      p.bytes += bytes;
+      sizes_[chains++] = bytes;
     }
+    segments += p.segments;
+    return true;
+  }
+
+  void write_one(const Frame& frame, const Popped& p, const Chain*& chain,
+                 const std::uint32_t*& size) noexcept {
+    const NetFormat& format = this->format_;
+    std::uint32_t left = format.header + frame.len;
+    std::uint16_t merged = 0;
+    for (std::uint32_t room = 0; room < left; ++merged) room += size[merged];
     virtio_net_hdr_v1 h = sw::header_of(frame.offload);
     if (!format.csum) h.flags = 0;
     h.num_buffers = merged;
-    Scatter scatter({this->segments_.data(), used});
-    scatter.write(&h, format.header);
-    scatter.write(frame.head.data(), frame.head_len);
-    for (const Part& p : frame.body) scatter.write(p.data, p.len);
-    for (const Segment& s : std::span(this->segments_).first(used))
-      this->memory_.wrote(s.data, s.len);
-    std::uint32_t left = need;
-    for (std::uint16_t i = 0; i < merged; ++i) {
-      const std::uint32_t written = std::min(left, sizes[i]);
-      this->ring_.complete(chains[i], written);
+    const Segment* first = this->segments_.data() + p.first_segment;
+    Cursor to(first);
+    to.write_short(&h, format.header);
+    to.write_short(frame.head.data(), frame.head_len);
+    for (const Part& part : frame.body) to.write(part.data, part.len);
+    for (const Segment& s : std::span(first, p.segments)) this->memory_.wrote(s.data, s.len);
+    for (; merged > 0; --merged, ++chain, ++size) {
+      const std::uint32_t written = std::min(left, *size);
+      this->ring_.complete(*chain, written);
       left -= written;
     }
-    return true;
   }
+
+  std::array<Popped, sw::Burst::kFrames> popped_;
+  std::array<Chain, kMaxQueueSize> chains_;
+  std::array<std::uint32_t, kMaxQueueSize> sizes_;  ///< bytes of each chain
 };
 
 }  // namespace

@@ -116,6 +116,7 @@ class Burst {
   std::size_t size() const noexcept { return frames_; }
   bool empty() const noexcept { return frames_ == 0; }
   bool full() const noexcept { return frames_ == kFrames; }
+  std::size_t free_frames() const noexcept { return kFrames - frames_; }
   std::size_t free_parts() const noexcept { return kParts - parts_; }
   Frame& operator[](std::size_t i) noexcept { return frame_[i]; }
   std::span<Frame> frames() noexcept { return {frame_.data(), frames_}; }
