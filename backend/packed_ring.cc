@@ -61,17 +61,25 @@ bool is_settled(std::uint32_t v, std::uint16_t size) noexcept {
   return is_position(v, size) && v == settled(PackedCursor::decoded(v));
 }
 
-/// True when the ring is as a batch left it, or as its driver can have made it since: the last used
-/// descriptor still stands, or the driver has come round to its slot, so that the ring is full. A
-/// ring that was set up anew has other flags there, or never had that buffer in it.
+/// The last slot that was taken before a position.
+PackedCursor last_before(std::uint32_t position, std::uint16_t size) noexcept {
+  auto c = PackedCursor::decoded(position);
+  c.retreat(1, size);
+  return c;
+}
+
+/// True when the ring is as a batch left it, or as its driver can have made it since: the batch's
+/// last slot still holds what it did, as a used descriptor or as the end of a chain (2.8.6); or the
+/// driver has come round to it, which makes the ring full. One that was set up anew since has other
+/// flags there, or another buffer.
 bool goes_on_from(const PackedState::Batch& b, const vring_packed_desc* desc,
                   std::uint16_t size) noexcept {
   if (b.count == 0) return b.position == PackedRing::kFresh;
-  PackedCursor last = PackedCursor::decoded(b.slot);
-  if (last.index >= size) return false;
+  PackedCursor last = last_before(b.position, size);
   const vring_packed_desc& d = desc[last.index];
   const std::uint16_t flags = load_acquire(&d.flags);
-  if (last.used(flags)) return load_relaxed(&d.addr) == b.addr && load_relaxed(&d.id) == b.id;
+  if (last.used(flags) || last.available(flags))
+    return load_relaxed(&d.addr) == b.addr && load_relaxed(&d.id) == b.id;
   last.wrap = !last.wrap;
   const auto next = PackedCursor::decoded(b.position);
   return last.available(flags) && next.available(load_acquire(&desc[next.index].flags));
@@ -82,14 +90,12 @@ bool leads(const PackedState& state, PackedCursor at, const PackedState::Batch& 
            std::uint16_t size) noexcept {
   if (to.count == 0 || to.count > size) return false;
   unsigned slots = 0;
-  PackedCursor last = at;
   for (const PackedUsed& u : std::span(state.journal, to.count)) {
     slots += u.slots;
     if (u.id >= size || u.slots == 0 || slots > size) return false;
-    last = at;
     at.advance(u.slots, size);
   }
-  return settled(at) == to.position && last.encoded() == to.slot;
+  return settled(at) == to.position;
 }
 
 }  // namespace
@@ -173,13 +179,11 @@ int PackedRing::walk_indirect(const Descriptor& table, std::span<Segment> out,
 }
 
 void PackedRing::begin_batch() noexcept {
-  const PackedUsed& end = journal_[count_ - 1];
-  PackedCursor last = used_;
-  last.retreat(end.slots, size_);
   const auto number = static_cast<std::uint16_t>(state_->begun + 1);
+  const std::uint32_t position = settled(used_);
   // The address is the driver's word, read again: recover() compares it, nobody follows it.
-  state_->batch[number & 1] = {
-      load_relaxed(&desc_[last.index].addr), settled(used_), last.encoded(), end.id, count_, 0};
+  state_->batch[number & 1] = {load_relaxed(&desc_[last_before(position, size_).index].addr),
+                               position, journal_[count_ - 1].id, count_};
   step();
   store_release(&state_->begun, number);
   step();
@@ -243,7 +247,7 @@ void PackedRing::record(PackedState& state, std::uint64_t key) noexcept {
     step();
     state.begun = state.done = 0;
     state.key = key;
-    state.batch[0] = {0, position(), 0, 0, 0, 0};
+    state.batch[0] = {0, position(), 0, 0};
     step();
     store_release(&state.magic, PackedState::kMagic);
   }
@@ -272,7 +276,7 @@ std::optional<std::uint32_t> PackedRing::recover(const GuestMemory& memory,
       return {};
     if (from.available(load_acquire(&desc[from.index].flags))) {
       // Nothing of the batch is visible yet, so all of its slots are still ours.
-      const auto last = PackedCursor::decoded(now.slot);
+      const PackedCursor last = last_before(now.position, size);
       if (load_relaxed(&desc[last.index].addr) != now.addr) return {};
       write_batch(desc, size, from, {state.journal, now.count});
     }

@@ -86,20 +86,20 @@ struct PackedUsed {
 struct PackedState {
   static constexpr std::uint32_t kMagic = 0x52505131;  ///< changes with the layout
 
-  /// A batch of completions, and the ring after it.
+  /// A batch of completions, and the ring after it. The last slot that it took is the last one
+  /// that the driver comes round to again, so what lies there tells whether this is still the ring.
   struct Batch {
-    std::uint64_t addr;      ///< in the slot of its last used descriptor
-    std::uint32_t position;  ///< after it
-    std::uint16_t slot;      ///< of its last used descriptor, encoded()
-    std::uint16_t id;        ///< in that descriptor
+    std::uint64_t addr;      ///< in that slot
+    std::uint32_t position;  ///< after the batch
+    std::uint16_t id;        ///< of its last buffer, which is in that slot too
     std::uint16_t count;     ///< completions; 0: the ring was started, and none was done yet
-    std::uint16_t unused;
   };
 
   std::uint32_t magic;
   std::uint16_t begun, done;  ///< number of the batch last begun, last done; modulo 2^16
   std::uint64_t key;
   Batch batch[2];  ///< by number modulo 2
+  std::uint64_t unused[2];
   PackedUsed journal[kMaxQueueSize];
 };
 static_assert(offsetof(PackedState, journal) == 64);
