@@ -107,6 +107,7 @@ PackedRing::PackedRing(const GuestMemory& memory, const RingAddress& where, Dire
       size_(where.size),
       avail_(PackedCursor::decoded(start >> 16)),
       used_(avail_) {
+  journal_ = own_.data();
   if (size_ == 0 || size_ > kMaxQueueSize)
     throw Error(Errc::invalid, "a packed queue's size is from 1 to " +
                                    std::to_string(kMaxQueueSize) + ", not " +

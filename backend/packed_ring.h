@@ -189,11 +189,12 @@ class PackedRing : public DeviceRing {
   std::uint16_t count_ = 0;      ///< completions in the journal
   PackedCursor avail_, used_;    ///< next to pop; next to publish
   bool quiet_ = false;           ///< the driver knows that we want no kick
-  PackedUsed* journal_ = own_.data();
+  PackedUsed* journal_;
   PackedState* state_ = nullptr;
   std::array<PackedUsed, kMaxQueueSize> own_;
 };
 
+// Inline, as most frames are one descriptor: a call costs as much as the rest of it.
 inline int PackedRing::pop(std::span<Segment> out, Chain& chain, std::uint32_t& bytes) noexcept {
   if (broken()) return 0;
   const Descriptor& first = desc_[avail_.index];

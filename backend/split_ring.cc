@@ -37,35 +37,14 @@ bool SplitRing::refresh() noexcept {
   return seen_avail_ != next_avail_;
 }
 
-int SplitRing::pop(std::span<Segment> out, Chain& chain, std::uint32_t& bytes) noexcept {
-  if (broken()) return 0;
-  if (seen_avail_ == next_avail_ && !refresh()) return 0;
-  const std::uint16_t head = load_relaxed(ring_.avail_ring(next_avail_));
-  if (head >= ring_.size) {
-    fail(RingFault::head_range);
-    return 0;
-  }
-  std::uint64_t total = 0;
-  const int n = walk(head, out, total);
-  if (n <= 0) return broken() ? 0 : -1;
-  bytes = static_cast<std::uint32_t>(total);
-  chain = {head, 1};
-  ++next_avail_;
-  return n;
-}
-
-int SplitRing::walk(std::uint16_t head, std::span<Segment> out, std::uint64_t& bytes) noexcept {
+int SplitRing::walk(vring_desc d, std::span<Segment> out, std::uint64_t& bytes) noexcept {
+  // 2.7.5.3.1: an indirect descriptor stands alone; a driver never chains to or from it.
+  if (d.flags & VRING_DESC_F_INDIRECT) return walk_indirect(d, out, bytes);
   int n = 0;
-  std::uint16_t i = head;
-  for (unsigned count = 0; count < ring_.size; ++count) {
-    const vring_desc d = load_desc(&ring_.desc[i]);
+  for (unsigned count = 1;; ++count) {
     if (d.flags & VRING_DESC_F_INDIRECT) {
-      // 2.7.5.3.1: an indirect descriptor stands alone; a driver never chains to or from it.
-      if (!features_.indirect || count != 0 || (d.flags & VRING_DESC_F_NEXT)) {
-        fail(RingFault::indirect);
-        return 0;
-      }
-      return walk_indirect(d, out, bytes);
+      fail(RingFault::indirect);
+      return 0;
     }
     if (!add_segment(d.addr, d.len, d.flags & VRING_DESC_F_WRITE, out, n, bytes)) return 0;
     if (!(d.flags & VRING_DESC_F_NEXT)) return n;
@@ -73,10 +52,12 @@ int SplitRing::walk(std::uint16_t head, std::span<Segment> out, std::uint64_t& b
       fail(RingFault::head_range);
       return 0;
     }
-    i = d.next;
+    if (count == ring_.size) {
+      fail(RingFault::loop);
+      return 0;
+    }
+    d = load_desc(&ring_.desc[d.next]);
   }
-  fail(RingFault::loop);
-  return 0;
 }
 
 int SplitRing::walk_indirect(const vring_desc& table, std::span<Segment> out,
@@ -84,7 +65,8 @@ int SplitRing::walk_indirect(const vring_desc& table, std::span<Segment> out,
   const std::uint32_t entries = table.len / sizeof(vring_desc);
   const auto* entry = reinterpret_cast<const vring_desc*>(memory_.translate(table.addr, table.len));
   // Where it lies for us counts: a region need not be as aligned for us as for the driver.
-  if (!entry || reinterpret_cast<std::uintptr_t>(entry) % alignof(vring_desc) != 0 ||
+  if (!features_.indirect || (table.flags & VRING_DESC_F_NEXT) || !entry ||
+      reinterpret_cast<std::uintptr_t>(entry) % alignof(vring_desc) != 0 ||
       table.len % sizeof(vring_desc) != 0 || entries > ring_.size) {
     fail(RingFault::indirect);
     return 0;
@@ -101,12 +83,6 @@ int SplitRing::walk_indirect(const vring_desc& table, std::span<Segment> out,
   }
   fail(RingFault::indirect);
   return 0;
-}
-
-void SplitRing::complete(const Chain& chain, std::uint32_t written) noexcept {
-  vring_used_elem* e = ring_.used_ring(next_used_++);
-  store_relaxed(&e->id, std::uint32_t{chain.id});
-  store_relaxed(&e->len, written);
 }
 
 bool SplitRing::publish() noexcept {

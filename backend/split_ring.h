@@ -24,7 +24,11 @@ class SplitRing : public DeviceRing {
   void unpop(const Chain&) noexcept { --next_avail_; }
 
   /// Puts a chain on the used ring, not yet visible. `written`: bytes written to its buffers.
-  void complete(const Chain& chain, std::uint32_t written) noexcept;
+  void complete(const Chain& chain, std::uint32_t written) noexcept {
+    vring_used_elem* e = ring_.used_ring(next_used_++);
+    store_relaxed(&e->id, std::uint32_t{chain.id});
+    store_relaxed(&e->len, written);
+  }
   /// Makes completions visible. True: the driver asked to be notified of them.
   bool publish() noexcept;
   /// The used index that the driver sees.
@@ -42,12 +46,36 @@ class SplitRing : public DeviceRing {
 
  private:
   bool refresh() noexcept;
-  int walk(std::uint16_t head, std::span<Segment> out, std::uint64_t& bytes) noexcept;
+  /// Takes apart what begins with `d` and is more than one descriptor.
+  int walk(vring_desc d, std::span<Segment> out, std::uint64_t& bytes) noexcept;
   int walk_indirect(const vring_desc& table, std::span<Segment> out, std::uint64_t& bytes) noexcept;
 
   VringAreas ring_;
   std::uint16_t next_avail_, seen_avail_;  ///< next to pop; the driver's idx as last read
   std::uint16_t next_used_, published_used_;
 };
+
+// Inline, as most frames are one descriptor: a call costs as much as the rest of it.
+inline int SplitRing::pop(std::span<Segment> out, Chain& chain, std::uint32_t& bytes) noexcept {
+  if (broken()) return 0;
+  if (seen_avail_ == next_avail_ && !refresh()) return 0;
+  const std::uint16_t head = load_relaxed(ring_.avail_ring(next_avail_));
+  if (head >= ring_.size) {
+    fail(RingFault::head_range);
+    return 0;
+  }
+  const vring_desc d = load_desc(&ring_.desc[head]);
+  std::uint64_t total = 0;
+  int n = 0;
+  if (d.flags & (VRING_DESC_F_NEXT | VRING_DESC_F_INDIRECT)) [[unlikely]]
+    n = walk(d, out, total);
+  else
+    add_segment(d.addr, d.len, d.flags & VRING_DESC_F_WRITE, out, n, total);
+  if (n == 0) return broken() ? 0 : -1;
+  bytes = static_cast<std::uint32_t>(total);
+  chain = {head, 1};
+  ++next_avail_;
+  return n;
+}
 
 }  // namespace rp::backend

@@ -243,7 +243,7 @@ TYPED_TEST(NetQueueTest, ABurstEndsWhereItsPartsDo) {
     }
     this->out->publish();
     std::vector<Bytes> got;
-    for (int burst = 0; burst < 2; ++burst) {
+    for (int part = 0; part < 2; ++part) {
       EXPECT_LT(got.size(), sent.size());
       const auto some = this->receive();
       typename TypeParam::Used used{};
