@@ -218,15 +218,16 @@ RP_API int rp_switch_addresses(rp_switch *sw, rp_address_fn fn, void *opaque, rp
 /* Claims a name on this host for the switch, among those of the same user: listens on the UNIX stream
  * socket rp_runtime_path(name, ".control"), mode 0600. *control is its descriptor, non-blocking and
  * owned by the switch: the host accepts there and answers, as `ringplug switch` answers
- * `ringplug show`. What a dead process left is replaced; rp_switch_free() takes the socket away.
+ * `ringplug show`, and no longer watches it when it calls rp_switch_free(), which takes the socket
+ * away. What a dead process left is replaced.
  * RP_EBUSY: a switch of that name runs; the message has its pid. RP_EINVALID: this is no name (1 to
  * 64 letters, digits, '.', '_' and '-', the first no '.'), or the switch has one. RP_EDENIED: the
  * directory is open to others. */
 RP_API int rp_switch_publish(rp_switch *sw, const char *name, int *control, rp_error *err);
 
 /* Writes to `out` where the switch `name` of this user has its socket `suffix` (".control"); with
- * name NULL, the directory of all of them: $XDG_RUNTIME_DIR/ringplug, else /run/user/UID/ringplug,
- * else /tmp/ringplug-UID/ringplug. The directory is made, mode 0700, when it is missing; the socket
+ * name NULL, the directory of all of them: $XDG_RUNTIME_DIR/ringplug, else /run/user/UID/ringplug, each
+ * unless the first part is another user's, else /tmp/ringplug-UID/ringplug. The directory is made, mode 0700, when it is missing; the socket
  * need not exist. With a name, 108 bytes of `capacity` always do. RP_EINVALID: no such name can be,
  * the path would be too long for a socket, or longer than capacity. RP_EDENIED: the directory is not
  * the user's, or open to others. */

@@ -36,17 +36,21 @@ std::string private_dir(const std::string& path) {
   return path;
 }
 
-bool is_ours(const std::string& path) {
+enum class Whose { nobodys, ours, others };
+
+Whose whose(const std::string& path) {
   struct stat st;
-  return lstat(path.c_str(), &st) == 0 && S_ISDIR(st.st_mode) && st.st_uid == geteuid();
+  if (stat(path.c_str(), &st) != 0) return Whose::nobodys;
+  return st.st_uid == geteuid() ? Whose::ours : Whose::others;
 }
 
 std::string base_dir() {
-  // A relative one is void, as the XDG specification says.
+  // One that is relative or another user's is void, as the XDG specification says; one that is
+  // missing is a mistake that the user should hear of.
   const char* given = secure_getenv("XDG_RUNTIME_DIR");
-  if (given && given[0] == '/') return given;
+  if (given && given[0] == '/' && whose(given) != Whose::others) return given;
   const std::string uid = std::to_string(geteuid());
-  if (const std::string run = "/run/user/" + uid; is_ours(run)) return run;
+  if (const std::string run = "/run/user/" + uid; whose(run) == Whose::ours) return run;
   return private_dir("/tmp/ringplug-" + uid);
 }
 

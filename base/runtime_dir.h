@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // runtime_dir.h - where the switches of one user keep their sockets.
 //
-// RUNTIME/ringplug, where RUNTIME is $XDG_RUNTIME_DIR, else /run/user/UID when that is the user's,
-// else /tmp/ringplug-UID. Whoever can write there can pose as a switch, so a directory that anyone
-// else can enter is refused, not mended.
+// RUNTIME/ringplug, where RUNTIME is $XDG_RUNTIME_DIR, else /run/user/UID, each unless it is
+// another user's (as after `su`), else /tmp/ringplug-UID. Whoever can write there can pose as a
+// switch, so a directory that anyone else can enter is refused, not mended.
 #pragma once
 
 #include <string>

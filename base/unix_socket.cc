@@ -63,7 +63,7 @@ void clear_stale(const sockaddr_un& a, const std::string& what) {
   const Fd probe(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (!probe) throw_errno(what, errno);
   if (connect(probe.get(), generic(a), sizeof a) == 0)
-    throw Error(Errc::busy, what + ": " + peer_of(probe) + " listens on " + path + " already");
+    throw Error(Errc::busy, what + ": " + peer_of(probe) + " listens on " + path);
   switch (errno) {
     case ECONNREFUSED:
       if (unlink(a.sun_path) != 0 && errno != ENOENT)
@@ -73,7 +73,7 @@ void clear_stale(const sockaddr_un& a, const std::string& what) {
       break;
     case EAGAIN:
     case EPROTOTYPE:  // it is bound, to a socket of another type
-      throw Error(Errc::busy, what + ": another process has " + path + " already");
+      throw Error(Errc::busy, what + ": another process has " + path);
     default:
       throw_errno(what + ": " + path + " exists, and asking whether it is in use", errno);
   }

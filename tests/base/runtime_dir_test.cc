@@ -88,14 +88,18 @@ TEST_F(RuntimeDir, NeedsItsParent) {
   EXPECT_NE(sentence(Errc::not_found).find(folder_ / "none"), std::string::npos);
 }
 
-TEST_F(RuntimeDir, ARelativeOneIsVoid) {
+TEST_F(RuntimeDir, ARelativeOneAndAnothersAreVoid) {
   std::string fallback;
-  for (const char* given : {"", "relative"}) {
+  const auto others = folder_ / "others";
+  fs::create_directory(others);
+  const bool given_away = chown(others.c_str(), 12345, 0) == 0;  // only root can
+  for (const char* given : {"", "relative", given_away ? others.c_str() : ""}) {
     setenv("XDG_RUNTIME_DIR", given, 1);
     fallback = runtime_dir();
     EXPECT_EQ(fallback[0], '/');
     EXPECT_NE(fallback.find(std::to_string(geteuid())), std::string::npos);
   }
+  EXPECT_TRUE(fs::is_empty(others));
   // Goes unless somebody uses it.
   rmdir(fallback.c_str());
   rmdir(fs::path(fallback).parent_path().c_str());

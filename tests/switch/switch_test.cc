@@ -222,6 +222,24 @@ TEST_F(SwitchTest, MetadataThatContradictsTheFrameIsDropped) {
   EXPECT_EQ(counter(0, "drop.bad-offload"), 1u);
 }
 
+TEST_F(SwitchTest, TellsNamesAndAddresses) {
+  add(), add();
+  send(0, ethernet(kAll, kA));
+  now += 7s;
+  send(1, ethernet(kAll, kB));
+  std::map<std::uint64_t, MacTable::Entry> found;
+  sw.each_address(now, [&](const MacTable::Entry& e) { found[e.mac.value()] = e; });
+  ASSERT_EQ(found.size(), 2u);
+  EXPECT_EQ(found[kA].port, ids[0]);
+  EXPECT_EQ(found[kA].age_s, 7u);
+  EXPECT_EQ(found[kB].port, ids[1]);
+  EXPECT_EQ(found[kB].age_s, 0u);
+  EXPECT_EQ(sw.name(ids[1]), "p1");
+  const auto gone = sw.remove(ids[1]);
+  EXPECT_EQ(sw.name(ids[1]), "");
+  EXPECT_EQ(sw.name(kNoPort), "");
+}
+
 TEST_F(SwitchTest, FramesInEqualFramesOutPlusDrops) {
   for (int i = 0; i < 6; ++i) add();
   std::mt19937 random(7);
