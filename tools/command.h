@@ -33,7 +33,15 @@ using GText = std::unique_ptr<char, GFree>;
 void parse_options(int& argc, char**& argv, const GOptionEntry* entries, const char* usage,
                    const char* about);
 
-int locators_main(int argc, char** argv);
+/// The option's text, which is freed; empty when it was not given.
+inline std::string taken(char* text) {
+  const GText owner(text);
+  return text ? text : "";
+}
+
 int exec_main(int argc, char** argv);
+int locators_main(int argc, char** argv);
+int show_main(int argc, char** argv);
+int switch_main(int argc, char** argv);
 
 }  // namespace rp::tools

@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // locators.cc - `ringplug locators`: every scheme and option, for people or as JSON.
-#include <json-glib/json-glib.h>
-
 #include <algorithm>
 #include <cstdio>
 
 #include "tools/command.h"
+#include "tools/json.h"
 #include "tools/schemes.h"
 
 namespace rp::tools {
@@ -94,11 +93,6 @@ void print_text(const std::vector<Scheme>& all) {
   }
 }
 
-void add_member(JsonBuilder* b, const char* name, const std::string& value) {
-  json_builder_set_member_name(b, name);
-  json_builder_add_string_value(b, value.c_str());
-}
-
 void add_option(JsonBuilder* b, const SchemeOption& o) {
   json_builder_begin_object(b);
   add_member(b, "name", o.name);
@@ -114,8 +108,7 @@ void add_scheme(JsonBuilder* b, const Scheme& s) {
   add_member(b, "target", s.target);
   add_member(b, "summary", s.summary);
   add_member(b, "example", s.example);
-  json_builder_set_member_name(b, "options");
-  json_builder_begin_array(b);
+  begin_array(b, "options");
   for (const SchemeOption& o : s.options) add_option(b, o);
   json_builder_end_array(b);
   json_builder_end_object(b);
@@ -126,10 +119,7 @@ void print_json(const std::vector<Scheme>& all) {
   json_builder_begin_array(builder);
   for (const Scheme& s : all) add_scheme(builder, s);
   json_builder_end_array(builder);
-  const std::unique_ptr<JsonNode, decltype(&json_node_unref)> root(json_builder_get_root(builder),
-                                                                   json_node_unref);
-  const GText text(json_to_string(root.get(), TRUE));
-  std::puts(text.get());
+  std::puts(to_text(builder, true).c_str());
 }
 
 }  // namespace

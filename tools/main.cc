@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // main.cc - the `ringplug` command: finds the subcommand, reports what went wrong.
+#include <fcntl.h>
 #include <locale.h>
 
 #include <cerrno>
@@ -20,6 +21,8 @@ struct Command {
 constexpr Command kCommands[] = {
     {"exec", "run an emulator, or another libvdeplug program, on a locator", exec_main},
     {"locators", "list the schemes of locators and their options", locators_main},
+    {"show", "tell what a switch that runs is doing", show_main},
+    {"switch", "run a switch with a name, uplinks and doors", switch_main},
 };
 
 void print_help(std::FILE* to) {
@@ -29,7 +32,7 @@ void print_help(std::FILE* to) {
       "  ringplug --help | --version\n\n"
       "Commands:\n",
       to);
-  for (const Command& c : kCommands) std::fprintf(to, "  %-10s %s\n", c.name, c.summary);
+  for (const Command& c : kCommands) std::fprintf(to, "  %-11s %s\n", c.name, c.summary);
   std::fputs(
       "\n`ringplug COMMAND --help` tells more. Exit codes: 0 done, 1 failed, 2 wrong usage.\n", to);
 }
@@ -42,6 +45,12 @@ const Command& find_command(const std::string& name) {
     known += c.name;
   }
   throw Complaint(kUsage, "unknown command '" + name + "'; accepted: " + known);
+}
+
+int run(const Command& command, int argc, char** argv) {
+  // GOption's help names the program by this.
+  g_set_prgname((std::string("ringplug ") + command.name).c_str());
+  return command.main(argc, argv);
 }
 
 int dispatch(int argc, char** argv) {
@@ -58,10 +67,14 @@ int dispatch(int argc, char** argv) {
     std::printf("ringplug %s\n", rp_version());
     return kDone;
   }
-  const Command& command = find_command(first);
-  // GOption's help names the program by this.
-  g_set_prgname((std::string("ringplug ") + command.name).c_str());
-  return command.main(argc - 1, argv + 1);
+  return run(find_command(first), argc - 1, argv + 1);
+}
+
+/// A descriptor below 3 that is closed would become a socket of ours, and be written to. What is
+/// put there refuses as before.
+void occupy_standard_descriptors() {
+  for (int fd = 0; fd < 3; ++fd)
+    if (fcntl(fd, F_GETFD) < 0) open("/dev/null", fd == 0 ? O_WRONLY : O_RDONLY);
 }
 
 /// Output that could not be written is a failure, as on a full disk.
@@ -89,6 +102,7 @@ void parse_options(int& argc, char**& argv, const GOptionEntry* entries, const c
 
 int main(int argc, char** argv) {
   using namespace rp::tools;
+  occupy_standard_descriptors();
   setlocale(LC_ALL, "");  // GLib's help text has characters that ASCII lacks
   g_set_prgname("ringplug");
   try {

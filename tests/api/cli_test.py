@@ -12,37 +12,10 @@ import subprocess
 import sys
 import tempfile
 
-RINGPLUG, MODULE = (os.path.abspath(a) for a in sys.argv[1:3])
+from cli import RINGPLUG, accepted, main, refused, run, test
+
+MODULE = os.path.abspath(sys.argv[2])
 VERSION = sys.argv[3]
-TESTS = []
-
-
-def test(function):
-    TESTS.append(function)
-    return function
-
-
-def run(*arguments, **environment):
-    env = {k: v for k, v in os.environ.items() if k != "VDEPLUGIN_PATH"}
-    env.update(environment)
-    return subprocess.run([RINGPLUG, *arguments], env=env, text=True, timeout=30,
-                          stdin=subprocess.DEVNULL, capture_output=True)
-
-
-def accepted(*arguments, **environment):
-    r = run(*arguments, **environment)
-    assert r.returncode == 0 and r.stderr == "", (r.returncode, r.stderr)
-    return r.stdout
-
-
-def refused(code, words, *arguments):
-    r = run(*arguments)
-    assert r.returncode == code, (r.returncode, r.stderr)
-    assert r.stdout == "", r.stdout
-    for word in words:
-        assert word in r.stderr, f"{word!r} is not in {r.stderr!r}"
-    assert r.stderr.startswith("ringplug"), r.stderr
-    assert r.stderr.count("\n") == 1, r.stderr
 
 
 def would_run(*arguments, **environment):
@@ -59,7 +32,8 @@ def would_run(*arguments, **environment):
 def help_lists_the_commands():
     for option in "--help", "-h":
         out = accepted(option)
-        assert "exec" in out and "locators" in out and "Usage:" in out, out
+        for word in "exec", "locators", "show", "switch", "Usage:":
+            assert word in out, out
 
 
 @test
@@ -82,6 +56,8 @@ def unknown_command_lists_the_commands():
 def commands_have_help():
     assert "--print" in accepted("exec", "--help")
     assert "--json" in accepted("locators", "--help")
+    assert "--json" in accepted("show", "--help")
+    assert "--door" in accepted("switch", "--help")
 
 
 @test
@@ -213,17 +189,6 @@ def exec_becomes_the_program():
         assert int(pid) == p.pid and path, out
         assert out[1:] == ["a b", "-netdev", "vde,id=ringplug0,sock=ringplug://null",
                            "-device", "virtio-net-pci,netdev=ringplug0"], out
-
-
-def main():
-    print(f"1..{len(TESTS)}")
-    for number, function in enumerate(TESTS, 1):
-        try:
-            function()
-            print(f"ok {number} - {function.__name__}")
-        except Exception as error:  # pylint: disable=broad-except
-            print(f"not ok {number} - {function.__name__}")
-            print(f"# {type(error).__name__}: {error}".replace("\n", "\n# "))
 
 
 main()

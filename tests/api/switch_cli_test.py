@@ -1,0 +1,563 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""switch_cli_test.py - `ringplug switch` and `show` as processes; speaks TAP.
+
+Usage: switch_cli_test.py RINGPLUG
+
+Each test has a folder of its own for sockets. Whatever it starts is ended by its pid.
+"""
+import contextlib
+import json
+import os
+import pathlib
+import re
+import resource
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+
+from cli import RINGPLUG, accepted, main, refused, run, test
+
+PATIENCE = 60  # seconds; what takes longer hangs
+# Of the control socket: ControlServer::kPatience, kMostClients.
+ANSWER_PATIENCE = 10
+MOST_CLIENTS = 64
+
+
+class Switch:
+    """A `ringplug switch` that said it is ready."""
+
+    def __init__(self, home, process):
+        self.home, self.process, self.pid = home, process, process.pid
+
+    def end(self, by=signal.SIGTERM):
+        self.process.send_signal(by)
+        return self.process.wait(PATIENCE)
+
+
+class Home:
+    """A runtime directory and the processes that use it; none outlives the test."""
+
+    def __enter__(self):
+        self.path = pathlib.Path(tempfile.mkdtemp(prefix="ringplug-test-"))
+        self.sockets = self.path / "ringplug"
+        self.processes = []
+        return self
+
+    def __exit__(self, *_):
+        for p in self.processes:
+            if p.poll() is None:
+                p.kill()
+            p.wait()
+            for stream in p.stdout, p.stderr:
+                if stream:
+                    stream.close()
+        shutil.rmtree(self.path)
+
+    def environment(self):
+        return {**os.environ, "XDG_RUNTIME_DIR": str(self.path)}
+
+    def popen(self, *arguments, **options):
+        options = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE,
+                   "stderr": subprocess.PIPE, "text": True, "env": self.environment(), **options}
+        # What it starts with is the same wherever the test runs.
+        options.setdefault("args", [RINGPLUG, *arguments])
+        self.processes.append(subprocess.Popen(**options))
+        return self.processes[-1]
+
+    def start(self, name, *arguments):
+        p = self.popen("switch", name, *arguments)
+        line = p.stdout.readline()
+        assert line == "ready\n", (line, p.communicate())
+        # The main loop runs once it answers; with it, all descriptors are there.
+        assert self.show(name)["pid"] == p.pid
+        return Switch(self, p)
+
+    def show(self, name):
+        return json.loads(accepted("show", "--json", name, XDG_RUNTIME_DIR=str(self.path)))
+
+    def show_text(self, *name):
+        return accepted("show", *name, XDG_RUNTIME_DIR=str(self.path))
+
+    def refused(self, code, words, *arguments):
+        refused(code, words, *arguments, XDG_RUNTIME_DIR=str(self.path))
+
+    def control(self, name):
+        return self.sockets / f"{name}.control"
+
+    def left(self):
+        return sorted(p.name for p in self.sockets.iterdir())
+
+
+def eventually(what, seconds=PATIENCE):
+    end = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < end, "it never came"
+        time.sleep(0.01)
+
+
+def connected(path):
+    s = socket.socket(socket.AF_UNIX)
+    s.connect(str(path))  # waits for a place in the queue, which it would not with a timeout
+    s.settimeout(PATIENCE)
+    return s
+
+
+def said(path, request):
+    """The object that answers the bytes."""
+    with connected(path) as s:
+        s.sendall(request)
+        return json.loads(everything(s))
+
+
+def descriptors(pid):
+    return len(os.listdir(f"/proc/{pid}/fd"))
+
+
+def everything(s):
+    data = b""
+    while piece := s.recv(65536):
+        data += piece
+    return data
+
+
+# ---- ringplug switch
+
+@test
+def says_ready_and_ends_cleanly():
+    for by in signal.SIGTERM, signal.SIGINT, signal.SIGHUP:
+        with Home() as home:
+            switch = home.start("lan0", "--uplink", "slirp", "--uplink=null")
+            assert home.left() == ["lan0.control"], home.left()
+            assert home.control("lan0").stat().st_mode & 0o777 == 0o600
+            assert home.sockets.stat().st_mode & 0o777 == 0o700
+            assert switch.end(by) == 0, by
+            assert switch.process.communicate() == ("", "")
+            assert home.left() == [], home.left()
+
+
+@test
+def needs_no_locators():
+    with Home() as home:
+        switch = home.start("empty")
+        assert home.show("empty")["ports"] == []
+        assert switch.end() == 0
+
+
+@test
+def ready_fd():
+    with Home() as home:
+        r, w = os.pipe()
+        p = home.popen("switch", "lan0", f"--ready-fd={w}", pass_fds=[w])
+        os.close(w)
+        with open(r, "rb") as reader:
+            assert reader.read() == b"ready\n"  # to its end: the descriptor was closed
+            assert p.stdout.readline() == "ready\n"
+        p.terminate()
+        assert p.wait(PATIENCE) == 0
+
+
+@test
+def ready_fd_ends_without_a_word_on_failure():
+    with Home() as home:
+        r, w = os.pipe()
+        p = home.popen("switch", "lan0", "--uplink=nothing", f"--ready-fd={w}", pass_fds=[w])
+        os.close(w)
+        with open(r, "rb") as reader:
+            assert reader.read() == b""
+        assert p.wait(PATIENCE) == 2
+        assert home.left() == []
+
+
+@test
+def ready_fd_must_be_one():
+    with Home() as home:
+        home.refused(2, ["--ready-fd=999", "Bad file"], "switch", "lan0", "--ready-fd=999")
+        for n in "0", "2", "-1":
+            home.refused(2, [f"--ready-fd={n}", "at least 3"], "switch", "lan0", "--ready-fd", n)
+
+
+@test
+def a_reader_who_left_is_an_error():
+    with Home() as home:
+        r, w = os.pipe()
+        os.close(r)
+        p = home.popen("switch", "lan0", stdout=w)
+        os.close(w)
+        assert p.wait(PATIENCE) == 1, p.returncode
+        assert "Broken pipe" in p.stderr.read()
+        assert home.left() == []
+
+
+@test
+def closed_standard_descriptors_are_no_sockets():
+    with Home() as home:
+        p = home.popen(args=["sh", "-c", f"exec {RINGPLUG} switch lan0 <&- >&- 2>&-"])
+        assert p.wait(PATIENCE) == 1, p.returncode
+        assert home.left() == []
+
+
+@test
+def ignored_hangups_stay_ignored():
+    with Home() as home:
+        p = home.popen(args=["sh", "-c", f"trap '' HUP; exec {RINGPLUG} switch lan0"])
+        assert p.stdout.readline() == "ready\n"
+        p.send_signal(signal.SIGHUP)
+        assert home.show("lan0")["pid"] == p.pid
+        p.terminate()
+        assert p.wait(PATIENCE) == 0
+
+
+@test
+def names():
+    with Home() as home:
+        for bad in "", ".", "..", ".x", "a/b", "a b", "ä", "x" * 65:
+            home.refused(2, [f"'{bad}'", "letters, digits"], "switch", bad)
+            home.refused(2, [f"'{bad}'", "letters, digits"], "show", bad)
+        for good in "a", "A.b_c-9", "_", "x" * 40:
+            assert home.start(good).end() == 0
+        home.refused(2, ["no name"], "switch")
+        home.refused(2, ["'lan1'", "--uplink"], "switch", "lan0", "lan1")
+
+
+@test
+def wrong_locators_and_numbers():
+    with Home() as home:
+        for option in "--uplink", "--door":
+            home.refused(2, ["'slurp'", "slirp"], "switch", "lan0", option, "slurp")
+            home.refused(2, ["'hostfw'", "hostfwd"], "switch", "lan0", option, "slirp?hostfw=x")
+        home.refused(2, ["'slurp'"], "switch", "lan0", "--uplink=null", "--door=slurp")
+        with socket.socket() as taken:
+            taken.bind(("127.0.0.1", 0))
+            taken.listen()
+            port = taken.getsockname()[1]
+            home.refused(1, [str(port), f"pid {os.getpid()}"], "switch", "lan0",
+                         f"--uplink=slirp?hostfwd=tcp:127.0.0.1:{port}-:22")
+        home.refused(2, ["--poll-us=-5"], "switch", "lan0", "--poll-us=-5")
+        home.refused(2, ["--mac-ageing=0"], "switch", "lan0", "--mac-ageing=0")
+        home.refused(2, ["--mac-entries=0"], "switch", "lan0", "--mac-entries=0")
+        home.refused(2, ["1048576"], "switch", "lan0", "--mac-entries=2000000")
+        home.refused(2, ["--poll-us"], "switch", "lan0", "--poll-us=x")
+        assert home.left() == [], home.left()
+        switch = home.start("lan0", "--poll-us=0", "--mac-entries=1048576", "--mac-ageing=1")
+        assert switch.end() == 0
+
+
+@test
+def a_live_switch_is_never_replaced():
+    with Home() as home:
+        switch = home.start("lan0")
+        home.refused(1, ["'lan0' runs already", f"process {switch.pid}"], "switch", "lan0")
+        assert home.show("lan0")["pid"] == switch.pid
+        os.kill(switch.pid, signal.SIGSTOP)  # one that does not answer lives as well
+        home.refused(1, ["'lan0' runs already"], "switch", "lan0")
+        os.kill(switch.pid, signal.SIGCONT)
+        other = home.start("lan1")
+        assert other.end() == 0 and switch.end() == 0
+
+
+@test
+def whoever_listens_there_is_never_replaced():
+    with Home() as home:
+        home.sockets.mkdir(mode=0o700)
+        with socket.socket(socket.AF_UNIX) as s:
+            s.bind(str(home.control("lan0")))
+            s.listen()
+            home.refused(1, [f"process {os.getpid()}"], "switch", "lan0")
+            assert home.left() == ["lan0.control"]
+        home.control("lan0").unlink()
+        home.control("lan0").write_text("precious")
+        home.refused(2, ["no socket"], "switch", "lan0")
+        assert home.control("lan0").read_text() == "precious"
+
+
+@test
+def a_killed_one_is_replaced():
+    with Home() as home:
+        for _ in range(3):
+            switch = home.start("lan0", "--uplink=null")
+            assert switch.end(signal.SIGKILL) == -signal.SIGKILL
+            assert home.left() == ["lan0.control"]
+            home.refused(1, ["'lan0'", "`ringplug switch lan0`"], "show", "lan0")
+        switch = home.start("lan0")
+        assert home.show("lan0")["pid"] == switch.pid
+        assert switch.end() == 0 and home.left() == []
+
+
+@test
+def of_many_starters_one_wins():
+    with Home() as home:
+        for _ in range(4):
+            starters = [home.popen("switch", "lan0") for _ in range(6)]
+            first = [p.stdout.readline() for p in starters]
+            assert first.count("ready\n") == 1, first
+            winner = starters[first.index("ready\n")]
+            for p in starters:
+                if p is not winner:
+                    assert p.wait(PATIENCE) == 1
+                    assert f"process {winner.pid}" in p.stderr.read()
+            winner.kill()  # the next round starts on a dead one's socket
+            winner.wait()
+
+
+@test
+def a_socket_that_is_no_longer_its_own_stays():
+    with Home() as home:
+        switch = home.start("lan0")
+        home.control("lan0").unlink()
+        home.control("lan0").write_text("somebody else's")
+        assert switch.end() == 0
+        assert home.left() == ["lan0.control"]
+
+
+@test
+def runtime_directory_of_others():
+    with Home() as home:
+        home.sockets.mkdir(mode=0o700)
+        home.sockets.chmod(0o750)
+        for command in "switch", "show":
+            home.refused(1, [str(home.sockets), "chmod 700"], command, "lan0")
+        home.sockets.chmod(0o700)
+        if os.geteuid() == 0:
+            os.chown(home.sockets, 12345, -1)
+            for command in "switch", "show":
+                home.refused(1, ["belongs to user 12345"], command, "lan0")
+        home.sockets.rmdir()
+        (home.path / "real").mkdir(mode=0o700)
+        home.sockets.symlink_to("real")
+        for command in "switch", "show":
+            home.refused(1, ["not a directory"], command, "lan0")
+        home.sockets.unlink()
+    refused(1, ["/nonexistent"], "switch", "lan0", XDG_RUNTIME_DIR="/nonexistent")
+
+
+# ---- ringplug show
+
+def knock(switch):
+    """Connects to the switch's forward: the NAT asks all ports for the guest, which is nowhere."""
+    line = switch.process.stderr.readline()
+    port = int(re.search(r"listens on port (\d+)", line).group(1))
+    return socket.create_connection(("127.0.0.1", port), PATIENCE)
+
+
+@test
+def shows_frames_and_addresses():
+    with Home() as home:
+        switch = home.start("lan0", "--uplink=slirp?hostfwd=tcp:127.0.0.1:0-:22",
+                            "--uplink=slirp?net=10.0.3.0/24", "--uplink=null")
+        with knock(switch):
+            eventually(lambda: home.show("lan0")["addresses"])
+            shown = home.show("lan0")
+            text = home.show_text("lan0")
+        assert shown["name"] == "lan0" and shown["pid"] == switch.pid, shown
+        assert shown["uptime"] < 3600 and shown["addresses_omitted"] == 0, shown
+        assert accepted("--version") == f"ringplug {shown['version']}\n"
+        nat, other, null = shown["ports"]
+        assert [p["name"] for p in shown["ports"]] == ["slirp", "slirp", "null"], shown
+        assert all(p["link"] is True and p["detail"] == "" for p in shown["ports"]), shown
+        assert nat["counters"]["in.frames"] == nat["counters"]["in.flooded"] >= 1, nat
+        assert nat["counters"]["in.bytes"] >= 42, nat
+        assert null["counters"]["out.frames"] == nat["counters"]["in.frames"], null
+        assert other["counters"]["refused.source-mac"] >= 1, other  # the gateway is no guest's
+        assert other["counters"]["drop.queue-full"] == 0, other
+        address, = shown["addresses"]
+        assert address["mac"] == "52:55:0a:00:02:02", address
+        assert (address["vlan"], address["port"], address["port_name"]) == (0, nat["port"], "slirp")
+        assert 0 <= address["age"] < 300, address
+        check_text(text, switch.pid)
+        assert switch.end() == 0
+
+
+def check_text(text, pid):
+    lines = text.splitlines()
+    assert lines[0].startswith(f"lan0: pid {pid}, up 0:0"), text
+    head = lines.index(next(line for line in lines if line.startswith("PORT ")))
+    rows = [line for line in lines[head + 1:] if re.match(r" *\d+  ", line)]
+    assert [row.split()[1:3] for row in rows] == [["slirp", "up"], ["slirp", "up"], ["null", "up"]]
+    # Numbers end where their titles end.
+    for title in "IN FRAMES", "OUT BYTES":
+        end = lines[head].index(title) + len(title)
+        assert all(row[end - 1].isdigit() and row[end:end + 1] in ("", " ") for row in rows), text
+    # Other counters stand below their port, unless they are zero.
+    assert "in.flooded=" in lines[head + 2] and "refused.source-mac=" in text, text
+    assert "drop.queue-full" not in text, text
+    assert re.search(r"^52:55:0a:00:02:02 +0  slirp \(0\) +\d+ s$", text, re.MULTILINE), text
+    assert max(map(len, lines)) <= 120, text
+
+
+@test
+def shows_what_runs_without_a_name():
+    with Home() as home:
+        env = {"XDG_RUNTIME_DIR": str(home.path)}
+        assert "ringplug switch NAME" in home.show_text()
+        assert json.loads(accepted("show", "--json", **env)) == []
+        first = home.start("lan0", "--uplink=null")
+        assert f"lan0: pid {first.pid}" in home.show_text()
+        second = home.start("b")
+        third = home.start("dead")
+        third.end(signal.SIGKILL)
+        lines = home.show_text().splitlines()
+        assert lines[0].split() == ["NAME", "PID", "UP", "PORTS"], lines
+        assert [line.split()[:2] for line in lines[1:]] == [["b", str(second.pid)],
+                                                            ["lan0", str(first.pid)]], lines
+        shown = json.loads(accepted("show", "--json", **env))
+        assert [s["name"] for s in shown] == ["b", "lan0"], shown
+        assert shown[1] == {**home.show("lan0"), "uptime": shown[1]["uptime"]}
+        assert first.end() == second.end() == 0
+
+
+@test
+def shows_nothing_of_what_is_not_there():
+    with Home() as home:
+        home.refused(1, ["'lan0'", "`ringplug switch lan0`"], "show", "lan0")
+        home.refused(1, ["'lan0'", "`ringplug switch lan0`"], "show", "--json", "lan0")
+        home.refused(2, ["'lan1'"], "show", "lan0", "lan1")
+
+
+@contextlib.contextmanager
+def impostor(home, *replies):
+    """Something else that answers at the place of a switch, one reply a connection."""
+    home.sockets.mkdir(mode=0o700, exist_ok=True)
+    child = os.fork()
+    if child == 0:
+        with socket.socket(socket.AF_UNIX) as s:
+            s.bind(str(home.control("lan0")))
+            s.listen()
+            for reply in replies:
+                c = s.accept()[0]
+                c.recv(4096)
+                with contextlib.suppress(OSError):
+                    c.sendall(reply)
+                if not reply:
+                    time.sleep(PATIENCE)
+                c.close()
+        os._exit(0)
+    try:
+        eventually(home.control("lan0").exists)
+        time.sleep(0.1)
+        yield
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+
+
+@test
+def show_trusts_no_answer():
+    replies = [b"garbage\n", b"[1]\n", b'{"error":"no\x1b[2J"}\n', b"\xff\xfe\n",
+               b'{"ports":7,"addresses":[[]],"name":3}\n',
+               b'{"ports":[{"name":"a\\u001b[2J\\nb","counters":{"x":"y"}}]}\n']
+    with Home() as home, impostor(home, *replies):
+        for words in ["lan0"], ["no JSON object"], ["says: no"], ["UTF-8"]:
+            r = run("show", "lan0", XDG_RUNTIME_DIR=str(home.path))
+            assert r.returncode == 1 and all(w in r.stderr for w in words), (words, r.stderr)
+            assert "\x1b" not in r.stderr, r.stderr
+        assert "pid 0" in home.show_text("lan0")
+        text = home.show_text("lan0")
+        assert "a?[2J?b" in text and "\x1b" not in text, text
+
+
+@test
+def show_does_not_wait_for_ever():
+    with Home() as home, impostor(home, b""):
+        home.refused(1, ["'lan0' does not answer", "too long"], "show", "lan0")
+
+
+# ---- The control socket and its abuse
+
+SHOW = b'{"command":"show"}\n'
+
+
+@test
+def control_answers_one_line_for_one_line():
+    with Home() as home:
+        switch = home.start("lan0", "--uplink=null")
+        control = home.control("lan0")
+        with connected(control) as s:
+            for byte in SHOW:
+                s.sendall(bytes([byte]))
+            line = everything(s)
+        assert line.endswith(b"\n") and line.count(b"\n") == 1, line
+        assert json.loads(line)["name"] == "lan0"
+        assert said(control, SHOW + SHOW)["name"] == "lan0"
+        assert said(control, b'{"command":"show","later":[1]}\n')["name"] == "lan0"
+        for request in b'{"command":"stop"}\n', b"{}\n", b'{"command":7}\n', b'{"command":null}\n':
+            assert "accepted: show" in said(control, request)["error"]
+        for request in (b"\n", b"show\n", b"[]\n", b"{\n", b"\xff\xff\n", b"\0\n", b'{"a":\x80}\n',
+                        b"[" * 4000 + b"\n"):
+            assert "request" in said(control, request)["error"], request
+        assert switch.end() == 0
+
+
+@test
+def control_takes_no_endless_line():
+    with Home() as home:
+        switch = home.start("lan0")
+        with connected(home.control("lan0")) as s:
+            with contextlib.suppress(OSError):
+                s.sendall(b'{"command":"' + b"a" * 65536)
+            with contextlib.suppress(OSError):
+                assert "error" in json.loads(everything(s))
+        assert home.show("lan0")["pid"] == switch.pid
+        assert switch.end() == 0
+
+
+@test
+def control_survives_clients_that_leave():
+    with Home() as home:
+        switch = home.start("lan0", *["--uplink=null"] * 50)
+        for request in b"", b"{", SHOW:
+            for _ in range(50):
+                with connected(home.control("lan0")) as s:
+                    s.sendall(request)
+        assert home.show("lan0")["pid"] == switch.pid
+        assert switch.end() == 0
+
+
+@test
+def control_survives_a_thousand_idle_clients():
+    resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
+    with Home() as home, contextlib.ExitStack() as clients:
+        switch = home.start("lan0", "--uplink=slirp?hostfwd=tcp:127.0.0.1:0-:22", "--uplink=null")
+        before = descriptors(switch.pid)
+        for _ in range(1000):
+            clients.enter_context(connected(home.control("lan0")))
+        held = descriptors(switch.pid) - before
+        assert held <= MOST_CLIENTS + 1, held  # one is let in before the oldest goes
+        with knock(switch):
+            eventually(lambda: home.show("lan0")["addresses"])
+        assert switch.end() == 0
+
+
+@test
+def control_hangs_up_on_the_silent_and_the_deaf():
+    with Home() as home:
+        # The answer is longer than what the kernel takes for a reader that does not read.
+        switch = home.start("lan0", *["--uplink=null"] * 1500)
+        before = descriptors(switch.pid)
+        start = time.monotonic()
+        with connected(home.control("lan0")) as silent, connected(home.control("lan0")) as deaf:
+            deaf.sendall(SHOW)
+            assert len(home.show("lan0")["ports"]) == 1500
+            assert silent.recv(1) == b""
+            assert time.monotonic() - start >= ANSWER_PATIENCE - 1
+            eventually(lambda: descriptors(switch.pid) <= before)
+            assert not everything(deaf).endswith(b"\n"), "it was all sent"
+        assert switch.end() == 0
+
+
+@test
+def control_waits_without_descriptors():
+    with Home() as home:
+        p = home.popen(args=["sh", "-c", f"ulimit -n 32; exec {RINGPLUG} switch lan0"])
+        assert p.stdout.readline() == "ready\n"
+        with contextlib.ExitStack() as clients:
+            for _ in range(60):
+                clients.enter_context(connected(home.control("lan0")))
+            assert home.show("lan0")["pid"] == p.pid
+        p.terminate()
+        assert p.wait(PATIENCE) == 0
+
+
+main()

@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// report.h - what a switch tells of itself on its control socket.
+#pragma once
+
+#include <string>
+
+#include "ringplug.h"
+
+namespace rp::tools {
+
+/// The line that answers a request: {"command":"show"} is answered by
+///   {"name", "pid", "version", "uptime" (seconds),
+///    "ports": [{"port", "name", "link" (true or false), "detail", "counters": {NAME: VALUE}}],
+///    "addresses": [{"mac", "vlan", "port", "port_name", "age" (seconds)}], "addresses_omitted"}
+/// and what is none by {"error"}. `since` is g_get_monotonic_time() at the start.
+std::string answer(rp_switch* sw, const std::string& name, std::int64_t since,
+                   const std::string& request);
+
+}  // namespace rp::tools

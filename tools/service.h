@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// service.h - a switch that is a process: it runs until a signal ends it.
+#pragma once
+
+#include <glib.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "ringplug.h"
+
+namespace rp::tools {
+
+/// SIGTERM, SIGINT and SIGHUP as a descriptor instead of interruptions, in this thread and those
+/// that it starts (those that were ignored stay ignored), for the rest of the process' life: they
+/// must not cut its end short either. SIGPIPE is held back, so that a reader who left is an error
+/// like others.
+class Signals {
+ public:
+  /// Throws Complaint.
+  Signals();
+  ~Signals();
+  Signals(const Signals&) = delete;
+  Signals& operator=(const Signals&) = delete;
+
+  /// Readable once one came.
+  int fd() const noexcept { return fd_; }
+
+ private:
+  int fd_;
+};
+
+/// Takes the process' limit of descriptors to what it may be, as each guest needs a dozen. What
+/// fails throws Complaint: kUsage when the text is wrong, kFailed when the machine refuses.
+class Service {
+ public:
+  /// `name` starts the lines that are logged to stderr.
+  Service(rp_switch_options options, std::string name);
+
+  void add_uplinks(const std::vector<std::string>& locators);
+  void open_doors(const std::vector<std::string>& locators);
+  rp_switch* get() const noexcept { return switch_.get(); }
+
+  /// Runs GLib's default main loop until a signal comes.
+  void run();
+
+ private:
+  struct Free {
+    void operator()(rp_switch* s) const noexcept { rp_switch_free(s); }
+  };
+  Signals signals_;  // before the switch, whose thread inherits what is blocked
+  std::string name_;
+  std::unique_ptr<rp_switch, Free> switch_;
+};
+
+/// Throws what the library refused as Complaint.
+void check(int code, const rp_error& error);
+
+/// The options' array of strings, which is freed.
+std::vector<std::string> taken(char** strings);
+
+}  // namespace rp::tools

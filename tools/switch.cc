@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// switch.cc - `ringplug switch`: a switch as a process, found by its name.
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <string_view>
+
+#include "tools/command.h"
+#include "tools/control_server.h"
+#include "tools/report.h"
+#include "tools/service.h"
+
+namespace rp::tools {
+namespace {
+
+constexpr int kNotGiven = G_MININT;
+
+/// The doors that every switch has besides those it is told. ONE LINE EACH:
+std::vector<std::string> standing_doors([[maybe_unused]] const std::string& name) {
+  return {
+      // "switch:" + name,
+  };
+}
+
+struct Request {
+  std::string name;
+  std::vector<std::string> uplinks, doors;
+  int ready_fd = kNotGiven;
+  rp_switch_options options = RP_SWITCH_OPTIONS_INIT;
+};
+
+/// The value of a numeric option that must be at least `least`, or what is taken when not given.
+int at_least(int least, int value, const char* option, int otherwise) {
+  if (value == kNotGiven) return otherwise;
+  if (value >= least) return value;
+  throw Complaint(kUsage, std::string(option) + "=" + std::to_string(value) +
+                              ": must be at least " + std::to_string(least));
+}
+
+Request parse(int argc, char** argv) {
+  char **uplinks = nullptr, **doors = nullptr;
+  int ready_fd = kNotGiven, poll_us = kNotGiven, entries = kNotGiven, ageing = kNotGiven;
+  const GOptionEntry table[] = {
+      {"uplink", 'u', 0, G_OPTION_ARG_FILENAME_ARRAY, &uplinks,
+       "Where frames go out; may be given again", "LOCATOR"},
+      {"door", 'd', 0, G_OPTION_ARG_FILENAME_ARRAY, &doors,
+       "Where emulators come in: it listens there; may be given again", "LOCATOR"},
+      {"ready-fd", 0, 0, G_OPTION_ARG_INT, &ready_fd,
+       "Write `ready` to this descriptor as well, and close it", "N"},
+      {"poll-us", 0, 0, G_OPTION_ARG_INT, &poll_us,
+       "Busy time before sleeping, microseconds (default: 20)", "N"},
+      {"mac-entries", 0, 0, G_OPTION_ARG_INT, &entries, "Most addresses learned (default: 4096)",
+       "N"},
+      {"mac-ageing", 0, 0, G_OPTION_ARG_INT, &ageing,
+       "Forget an address unused for so long (default: 300)", "SECONDS"},
+      {},
+  };
+  parse_options(argc, argv, table, "NAME",
+                "Runs a switch until SIGTERM, SIGINT or SIGHUP. Says `ready` on stdout when every\n"
+                "door listens. `ringplug show NAME` tells what it does.\n\n"
+                "Example:\n"
+                "  ringplug switch lan0 --uplink slirp --door vhost-user:/tmp/vm0.sock");
+  Request r;
+  r.uplinks = taken(uplinks);
+  r.doors = taken(doors);
+  r.ready_fd = at_least(3, ready_fd, "--ready-fd", kNotGiven);
+  r.options.poll_us = at_least(0, poll_us, "--poll-us", r.options.poll_us);
+  r.options.mac_entries = static_cast<std::uint32_t>(at_least(1, entries, "--mac-entries", 0));
+  r.options.mac_ageing = static_cast<std::uint32_t>(at_least(1, ageing, "--mac-ageing", 0));
+  if (argc < 2) throw Complaint(kUsage, "no name; usage: switch NAME [--uplink LOCATOR] ...");
+  if (argc > 2)
+    throw Complaint(kUsage, std::string("one NAME, got '") + argv[2] +
+                                "' too; locators follow --uplink or --door");
+  r.name = argv[1];
+  return r;
+}
+
+/// The descriptor that hears of readiness besides stdout; its end without a word says that the
+/// switch could not start.
+class ReadyFd {
+ public:
+  explicit ReadyFd(int fd) : fd_(fd) {
+    if (fd_ != kNotGiven && fcntl(fd_, F_SETFD, FD_CLOEXEC) != 0)
+      throw Complaint(kUsage, "--ready-fd=" + std::to_string(fd_) + ": " + g_strerror(errno));
+  }
+
+  void tell() {
+    if (std::puts("ready") < 0 || std::fflush(stdout) != 0) fail("stdout");
+    if (fd_ == kNotGiven) return;
+    constexpr std::string_view kReady = "ready\n";
+    if (write(fd_, kReady.data(), kReady.size()) < 0) fail("--ready-fd");
+    close(fd_);
+  }
+
+ private:
+  [[noreturn]] static void fail(const char* where) {
+    throw Complaint(kFailed, std::string("saying `ready` on ") + where + ": " + g_strerror(errno));
+  }
+  int fd_;
+};
+
+int publish(const Service& service, const std::string& name) {
+  int control = -1;
+  rp_error error = RP_ERROR_INIT;
+  check(rp_switch_publish(service.get(), name.c_str(), &control, &error), error);
+  return control;
+}
+
+}  // namespace
+
+int switch_main(int argc, char** argv) {
+  const Request r = parse(argc, argv);
+  const gint64 start = g_get_monotonic_time();
+  ReadyFd ready(r.ready_fd);
+  Service service(r.options, std::string(g_get_prgname()) + " " + r.name);
+  // The name comes first: who loses it must touch no device.
+  const int control = publish(service, r.name);
+  service.add_uplinks(r.uplinks);
+  service.open_doors(r.doors);
+  service.open_doors(standing_doors(r.name));
+  const ControlServer server(control, [&](const std::string& request) {
+    return answer(service.get(), r.name, start, request);
+  });
+  ready.tell();
+  service.run();
+  return kDone;
+}
+
+}  // namespace rp::tools
