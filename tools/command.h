@@ -43,5 +43,6 @@ int exec_main(int argc, char** argv);
 int locators_main(int argc, char** argv);
 int show_main(int argc, char** argv);
 int switch_main(int argc, char** argv);
+int vhost_user_main(int argc, char** argv);
 
 }  // namespace rp::tools

@@ -5,6 +5,7 @@
 
 #include <cerrno>
 #include <cstdio>
+#include <string_view>
 
 #include "ringplug.h"
 #include "tools/command.h"
@@ -23,6 +24,7 @@ constexpr Command kCommands[] = {
     {"locators", "list the schemes of locators and their options", locators_main},
     {"show", "tell what a switch that runs is doing", show_main},
     {"switch", "run a switch with a name, uplinks and doors", switch_main},
+    {"vhost-user", "serve one vhost-user socket, as QEMU's conventions want it", vhost_user_main},
 };
 
 void print_help(std::FILE* to) {
@@ -54,6 +56,11 @@ int run(const Command& command, int argc, char** argv) {
 }
 
 int dispatch(int argc, char** argv) {
+  // A link to the program by such a name is one command of it, as others start programs by path.
+  constexpr std::string_view kLink = "ringplug-";
+  const GText called(g_path_get_basename(argc > 0 ? argv[0] : ""));
+  if (g_str_has_prefix(called.get(), kLink.data()))
+    return run(find_command(called.get() + kLink.size()), argc, argv);
   const std::string first = argc > 1 ? argv[1] : "";
   if (first.empty()) {
     print_help(stderr);

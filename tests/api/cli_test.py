@@ -32,7 +32,7 @@ def would_run(*arguments, **environment):
 def help_lists_the_commands():
     for option in "--help", "-h":
         out = accepted(option)
-        for word in "exec", "locators", "show", "switch", "Usage:":
+        for word in "exec", "locators", "show", "switch", "vhost-user", "Usage:":
             assert word in out, out
 
 
@@ -58,6 +58,7 @@ def commands_have_help():
     assert "--json" in accepted("locators", "--help")
     assert "--json" in accepted("show", "--help")
     assert "--door" in accepted("switch", "--help")
+    assert "--socket-path" in accepted("vhost-user", "--help")
 
 
 @test

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""switch_cli_test.py - `ringplug switch` and `show` as processes; speaks TAP.
+"""switch_cli_test.py - `ringplug switch`, `show` and `vhost-user` as processes; speaks TAP.
 
-Usage: switch_cli_test.py RINGPLUG
+Usage: switch_cli_test.py RINGPLUG MANIFEST
 
 Each test has a folder of its own for sockets. Whatever it starts is ended by its pid.
 """
@@ -14,12 +14,15 @@ import resource
 import shutil
 import signal
 import socket
+import struct
 import subprocess
+import sys
 import tempfile
 import time
 
-from cli import RINGPLUG, accepted, main, refused, run, test
+from cli import RINGPLUG, Skip, accepted, main, refused, run, test
 
+MANIFEST = sys.argv[2]
 PATIENCE = 60  # seconds; what takes longer hangs
 # Of the control socket: ControlServer::kPatience, kMostClients.
 ANSWER_PATIENCE = 10
@@ -558,6 +561,93 @@ def control_waits_without_descriptors():
             assert home.show("lan0")["pid"] == p.pid
         p.terminate()
         assert p.wait(PATIENCE) == 0
+
+
+# ---- ringplug vhost-user
+
+@test
+def capabilities_whatever_else_is_said():
+    for others in [], ["--fd=7", "--socket-path=/x"], ["--unknown", "a", "b"]:
+        for arguments in [*others, "--print-capabilities"], ["--print-capabilities", *others]:
+            assert json.loads(accepted("vhost-user", *arguments)) == {"type": "net"}
+
+
+@test
+def the_manifest_names_the_program():
+    manifest = json.loads(pathlib.Path(MANIFEST).read_text())
+    assert manifest["type"] == "net" and manifest["description"], manifest
+    assert all(isinstance(tag, str) for tag in manifest["tags"]), manifest
+    binary = pathlib.Path(manifest["binary"])
+    assert binary.is_absolute() and binary.name == "ringplug-vhost-user", manifest
+    # By that name the program is that command.
+    r = subprocess.run([binary.name, "--print-capabilities"], executable=RINGPLUG, text=True,
+                       stdout=subprocess.PIPE, timeout=PATIENCE, check=True)
+    assert json.loads(r.stdout) == {"type": "net"}
+    r = subprocess.run(["ringplug-nothing"], executable=RINGPLUG, text=True,
+                       stderr=subprocess.PIPE, timeout=PATIENCE, check=False)
+    assert r.returncode == 2 and "'nothing'" in r.stderr, r
+
+
+@test
+def vhost_user_wants_one_socket_and_one_uplink():
+    refused(2, ["--socket-path", "--fd"], "vhost-user")
+    refused(2, ["--socket-path", "--fd"], "vhost-user", "--socket-path=/x", "--fd=3")
+    refused(2, ["--fd=-1"], "vhost-user", "--fd=-1")
+    refused(2, ["'null'", "--uplink=slirp"], "vhost-user", "--fd=3", "--uplink=slirp", "null")
+    refused(2, ["'slirp'"], "vhost-user", "--fd=3", "null", "slirp")
+    refused(2, ["'slurp'"], "vhost-user", "--fd=3", "slurp")
+
+
+def needs_vhost_user():
+    if not any(s["scheme"] == "vhost-user" for s in json.loads(accepted("locators", "--json"))):
+        raise Skip("this build has no scheme vhost-user")
+
+
+@test
+def every_door_listens_when_ready():
+    needs_vhost_user()
+    with Home() as home:
+        doors = [home.path / f"vm{n}.sock" for n in range(3)]
+        switch = home.start("lan0", *(f"--door=vhost-user:{d}" for d in doors))
+        for door in doors:
+            connected(door).close()
+        ports = home.show("lan0")["ports"]
+        assert [p["name"] for p in ports[:3]] == [f"vhost-user:{d}" for d in doors], ports
+        # A live door is nobody else's; the dead one's is whoever's comes next.
+        taken = f"--door=vhost-user:{doors[1]}"
+        home.refused(1, [f"process {switch.pid}", str(doors[1])], "switch", "lan1", taken)
+        assert home.left() == ["lan0.control"]
+        switch.end(signal.SIGKILL)
+        assert all(d.is_socket() for d in doors)
+        assert home.start("lan1", taken).end() == 0
+        assert [d.exists() for d in doors] == [True, False, True]
+
+
+@test
+def vhost_user_serves_a_socket_it_was_given():
+    needs_vhost_user()
+    ours, theirs = socket.socketpair()
+    with Home() as home, ours:
+        p = home.popen("vhost-user", f"--fd={theirs.fileno()}", "null", pass_fds=[theirs.fileno()])
+        theirs.close()
+        ours.settimeout(PATIENCE)
+        ours.sendall(struct.pack("<III", 1, 1, 0))  # VHOST_USER_GET_FEATURES
+        request, flags, size = struct.unpack("<III", ours.recv(12))
+        assert (request, flags & 7, size) == (1, 5, 8), (request, flags, size)
+        p.terminate()
+        assert p.wait(PATIENCE) == 0
+
+
+@test
+def vhost_user_listens_until_sigterm():
+    needs_vhost_user()
+    with Home() as home:
+        path = home.path / "a b%41?c&d.sock"
+        p = home.popen("vhost-user", f"--socket-path={path}", "null")
+        eventually(path.is_socket)
+        p.terminate()
+        assert p.wait(PATIENCE) == 0, p.stderr.read()
+        assert not path.exists()
 
 
 main()
