@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// port_test.cc - frames through a vhost-user port byte for byte, and the lives of its connections.
+#include "backend/vhost_user/port.h"
+
+#include <gtest/gtest.h>
+
+#include <random>
+
+#include "tests/backend/scale.h"
+#include "tests/backend/vhost_user/front_end.h"
+
+namespace rp::backend::vhost_user {
+namespace {
+
+TEST(VhostUserPortTest, FramesFromTheGuestByteForByte) {
+  Pair p;
+  p.front.start();
+  std::mt19937 random(1);
+  std::vector<std::size_t> sizes{1499, 1500, 1514, 65535, 65549, sw::kMaxFrame};
+  for (std::size_t n = 0; n < 200; ++n) sizes.push_back(n);
+  for (std::size_t n = 0; n < rounds(500); ++n) sizes.push_back(random() % (sw::kMaxFrame + 1));
+  std::uint32_t seed = 0;
+  for (std::size_t size : sizes) {
+    const Bytes frame = pattern(size, ++seed);
+    std::vector<std::uint32_t> cuts(random() % 20);
+    for (auto& cut : cuts) cut = 1 + static_cast<std::uint32_t>(random() % (size / 4 + 1));
+    p.guest.out().offer(frame, {}, cuts);
+    p.guest.out().publish();
+    p.back.turn();
+    const auto got = p.back.take();
+    ASSERT_EQ(got.size(), 1u) << size;
+    ASSERT_TRUE(same(got[0], frame)) << size;
+    ASSERT_EQ(p.guest.out().reap_all(), 1u);
+  }
+}
+
+TEST(VhostUserPortTest, FramesToTheGuestByteForByte) {
+  Pair p;
+  p.front.start();
+  GuestQueue& in = p.guest.in();
+  std::mt19937 random(2);
+  std::vector<std::size_t> sizes{1499, 1500, 2036, 2037, 65535, 65549, sw::kMaxFrame};
+  for (std::size_t n = 0; n < 200; ++n) sizes.push_back(n);
+  for (std::size_t n = 0; n < rounds(300); ++n) sizes.push_back(random() % (sw::kMaxFrame + 1));
+  std::uint32_t seed = 0;
+  for (std::size_t size : sizes) {
+    in.refill(static_cast<std::uint32_t>(size / 100 + 13 + random() % 2000), 200);
+    const Bytes frame = pattern(size, ++seed);
+    ASSERT_TRUE(p.back.deliver(frame)) << size;
+    const auto got = in.take();
+    ASSERT_TRUE(got) << size;
+    ASSERT_TRUE(same(got->bytes, frame)) << size;
+    // All that is not taken is given back, so that each size finds its own.
+    ASSERT_TRUE(in.untouched()) << size;
+    const auto base = p.front.get_base(0);
+    ASSERT_EQ(base, in.driver.used_idx());
+    in.reset();
+    p.front.start_ring(0, 0);
+    p.front.enable(0);
+  }
+}
+
+}  // namespace
+}  // namespace rp::backend::vhost_user
