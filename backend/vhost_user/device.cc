@@ -197,7 +197,7 @@ Device::Outcome Device::use(std::vector<Region> regions) {
   regions_ = std::move(regions);
   memory_ = std::move(memory);
   set_logging();
-  place_doorbell(doorbell_at_);
+  if (doorbell_at_) place_doorbell(*doorbell_at_);
   for (Virtqueue& q : queues_) start(q);
   return Outcome::done;
 }
@@ -306,7 +306,7 @@ bool Device::place_doorbell(std::uint64_t user) noexcept {
   const auto at = memory_ ? memory_->guest_address(user) : std::nullopt;
   doorbell_ = at ? memory_->translate(*at, kWord) : nullptr;
   if (reinterpret_cast<std::uintptr_t>(doorbell_) % kWord != 0) doorbell_ = nullptr;
-  doorbell_at_ = doorbell_ ? user : 0;
+  doorbell_at_ = doorbell_ ? std::optional(user) : std::nullopt;
   return doorbell_ != nullptr;
 }
 
@@ -320,7 +320,7 @@ bool Device::ring_doorbell(std::uint16_t published) noexcept {
 void Device::reset() noexcept {
   for (Virtqueue& q : queues_) q.forget();
   doorbell_ = nullptr;
-  doorbell_at_ = 0;
+  doorbell_at_.reset();
   memory_.reset();
   regions_.clear();
   log_.reset();

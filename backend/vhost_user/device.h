@@ -84,7 +84,7 @@ class Device {
   std::vector<Region> regions_;
   std::unique_ptr<GuestMemory> memory_;
   std::shared_ptr<const Mapping> log_;
-  std::uint64_t doorbell_at_ = 0;  ///< where the front end has it; 0: it has none
+  std::optional<std::uint64_t> doorbell_at_;  ///< where the front end has it
   std::uint8_t* doorbell_ = nullptr;
   std::optional<sw::Mac> announcement_;
   std::uint64_t refused_ = 0;
