@@ -163,6 +163,8 @@ void Port::serve() noexcept {
 
 /// Applies what the front end says.
 void Port::converse() noexcept {
+  // What was sent since the last flush must be seen before a ring stops.
+  flush({});
   // So that a front end that talks without end keeps nobody waiting; what is left, epoll shows
   // again.
   constexpr int kMessagesAtOnce = 64;

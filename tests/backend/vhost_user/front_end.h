@@ -284,6 +284,7 @@ class GuestQueue {
       if (header == 12) chains = got.header.num_buffers;
     }
     got.bytes.assign(all.begin() + header, all.end());
+    ask_for_call();
     return got;
   }
   /// True when no byte of the buffers has changed but what was taken.
@@ -302,6 +303,7 @@ class GuestQueue {
     MockDriver::Used used{};
     std::size_t n = 0;
     while (driver.reap(used)) ++n;
+    ask_for_call();
     return n;
   }
   /// As a driver that loads anew: an empty ring from index 0.
@@ -313,6 +315,12 @@ class GuestQueue {
   }
 
  private:
+  /// As a driver that sleeps until the next completion.
+  void ask_for_call() {
+    if (event_idx)
+      driver.set_used_event(static_cast<std::uint16_t>(driver.next() - driver.in_flight()));
+  }
+
   static constexpr std::uint8_t kCanary = 0xc5;
   static constexpr std::uint32_t kGap = 16;
 

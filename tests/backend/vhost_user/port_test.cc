@@ -60,5 +60,28 @@ TEST(VhostUserPortTest, FramesToTheGuestByteForByte) {
   }
 }
 
+TEST(VhostUserPortTest, WhatWasSentIsSeenBeforeItsRingStops) {
+  Pair p;
+  p.front.start();
+  GuestQueue& in = p.guest.in();
+  in.refill();
+  const Bytes frame = pattern(100, 1);
+  for (const bool stop : {true, false}) {
+    ASSERT_TRUE(send(*p.back.port, frame)) << "and no flush before the message";
+    if (stop) {
+      const auto base = p.front.get_base(0);
+      EXPECT_EQ(base, in.driver.used_idx());
+      p.front.start_ring(0, in.driver.used_idx());
+      p.front.enable(0);
+    } else {
+      ASSERT_TRUE(p.front.set_memory());
+    }
+    const auto got = in.take();
+    ASSERT_TRUE(got);
+    EXPECT_EQ(got->bytes, frame);
+    EXPECT_GE(take_signals(in.call), 1u);
+  }
+}
+
 }  // namespace
 }  // namespace rp::backend::vhost_user
