@@ -146,6 +146,7 @@ void Port::serve() noexcept {
   look_ = false;
   std::array<epoll_event, 32> events;
   const int n = epoll_wait(epoll_.get(), events.data(), events.size(), 0);
+  bool knocked = false;
   for (int i = 0; i < n; ++i) {
     const int fd = events[static_cast<std::size_t>(i)].data.fd;
     if (fd < 0) continue;  // a kick, which is all it had to say
@@ -156,9 +157,11 @@ void Port::serve() noexcept {
       [[maybe_unused]] const auto r = ::read(fd, &ticks, sizeof ticks);
       if (!channel_) dial();
     } else {
-      accept();
+      knocked = true;
     }
   }
+  // Only now: who knocks may be the front end that has just hung up.
+  if (knocked) accept();
 }
 
 /// Applies what the front end says.

@@ -8,6 +8,7 @@
 
 #include "tests/backend/scale.h"
 #include "tests/backend/vhost_user/front_end.h"
+#include "tests/base/temp_folder.h"
 
 namespace rp::backend::vhost_user {
 namespace {
@@ -80,6 +81,39 @@ TEST(VhostUserPortTest, WhatWasSentIsSeenBeforeItsRingStops) {
     ASSERT_TRUE(got);
     EXPECT_EQ(got->bytes, frame);
     EXPECT_GE(take_signals(in.call), 1u);
+  }
+}
+
+/// A port that listens in a folder of its own.
+class Listening : public ::testing::Test {
+ protected:
+  Listening() : back(options(folder / "vm.sock")) {}
+  static PortOptions options(const std::string& path) {
+    PortOptions o;
+    o.path = path;
+    return o;
+  }
+  FrontEnd dial() { return {Wire::dial(folder / "vm.sock", back.pump()), guest}; }
+
+  test::TempFolder folder;
+  DirectPort back;
+  Guest guest;
+};
+using VhostUserListeningTest = Listening;
+
+TEST_F(VhostUserListeningTest, TheNextKnocksBeforeTheLastHangsUp) {
+  for (int i = 0; i < 3; ++i) {
+    FrontEnd front = dial();
+    front.start();
+    back.run();
+    EXPECT_TRUE(back.port->link_up());
+    FrontEnd again = dial();
+    front.wire.close();
+    back.turn();
+    EXPECT_FALSE(back.port->link_up());
+    ASSERT_NO_THROW(again.start()) << "turned away";
+    EXPECT_TRUE(back.port->link_up());
+    again.vanish();
   }
 }
 
