@@ -21,8 +21,8 @@ namespace {
 
 /// Turns between two looks at the sockets while frames flow.
 constexpr unsigned kLookEvery = 64;
-/// Between two attempts to reach a front end that does not listen yet.
-constexpr long kRedialMs = 200;
+/// Between two attempts to reach a front end that does not listen yet, or to let one in.
+constexpr long kPauseMs = 200;
 
 Fd duplicate(int fd) {
   Fd copy(fcntl(fd, F_DUPFD_CLOEXEC, 0));
@@ -44,37 +44,39 @@ Fd make_epoll() {
   return epoll;
 }
 
+Fd make_timer() {
+  Fd timer(timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK));
+  if (!timer) throw_errno("making a timer", errno);
+  return timer;
+}
+
 }  // namespace
 
 Port::Port(const PortOptions& o) : epoll_(make_epoll()), device_(o.queues, epoll_.get()) {
-  const std::string state = o.state.empty() && !o.path.empty() ? o.path + ".state" : o.state;
-  if (!state.empty()) {
-    state_ = std::make_unique<StateFile>(state, device_.queues().size());
-    device_.keep_state(state_->rings());
+  if (o.fd >= 0 && !listens(o.fd)) {
+    once_ = true;
+    take(duplicate(o.fd));
+    keep_state(o);
+    return;
   }
+  later_ = make_timer();
+  watch(later_.get());
   if (o.fd >= 0) {
-    Fd socket = duplicate(o.fd);
-    if (listens(o.fd)) {
-      fcntl(socket.get(), F_SETFL, fcntl(socket.get(), F_GETFL) | O_NONBLOCK);
-      watch(socket.get());
-      given_ = std::move(socket);
-    } else {
-      once_ = true;
-      take(std::move(socket));
-    }
+    given_ = duplicate(o.fd);
+    fcntl(given_.get(), F_SETFL, fcntl(given_.get(), F_GETFL) | O_NONBLOCK);
+    watch(given_.get());
+    keep_state(o);
     return;
   }
   const std::string what = "vhost-user:" + o.path;
   address_ = unix_address(o.path, what);
   if (o.connect) {
-    redial_.reset(timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK));
-    if (!redial_) throw_errno("making a timer", errno);
-    watch(redial_.get());
     dial();
   } else {
     listener_ = UnixListener(address_, 1, what);
     watch(listener_.fd());
   }
+  keep_state(o);
 }
 
 Port::Port(Fd connection, std::size_t queues)
@@ -85,6 +87,14 @@ Port::Port(Fd connection, std::size_t queues)
 Port::~Port() {
   // Nobody is attached who would come back to where its rings were.
   if (state_ && !channel_) state_->clear();
+}
+
+/// Once the path is ours: the state belongs to whoever serves it.
+void Port::keep_state(const PortOptions& o) {
+  const std::string path = o.state.empty() && !o.path.empty() ? o.path + ".state" : o.state;
+  if (path.empty()) return;
+  state_ = std::make_unique<StateFile>(path, device_.queues().size());
+  device_.keep_state(state_->rings());
 }
 
 void Port::watch(int fd) {
@@ -101,10 +111,16 @@ void Port::take(Fd socket) {
 }
 
 void Port::accept() noexcept {
-  const int from = given_ ? given_.get() : listener_.fd();
-  Fd peer(accept4(from, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+  Fd peer(accept4(listening(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+  if (!peer) {
+    // Out of descriptors, or it was shut down: a listener that stays readable must not keep us
+    // awake.
+    epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, listening(), nullptr);
+    later();
+    return;
+  }
   // One front end at a time: another one sees its connection close and may come again.
-  if (!peer || channel_) return;
+  if (channel_) return;
   try {
     take(std::move(peer));
   } catch (const std::exception&) {
@@ -123,13 +139,27 @@ void Port::dial() noexcept {
   } catch (const std::exception&) {
     // Out of memory or descriptors: perhaps not any more next time.
   }
-  redial_later();
+  later();
 }
 
-void Port::redial_later() noexcept {
+void Port::later() noexcept {
   itimerspec t{};
-  t.it_value.tv_nsec = kRedialMs * 1000000;
-  timerfd_settime(redial_.get(), 0, &t, nullptr);
+  t.it_value.tv_nsec = kPauseMs * 1000000;
+  timerfd_settime(later_.get(), 0, &t, nullptr);
+}
+
+void Port::try_again() noexcept {
+  std::uint64_t ticks;
+  [[maybe_unused]] const auto r = ::read(later_.get(), &ticks, sizeof ticks);
+  if (listening() < 0) {
+    if (!channel_) dial();
+    return;
+  }
+  try {
+    watch(listening());
+  } catch (const std::exception&) {
+    later();
+  }
 }
 
 void Port::hang_up() noexcept {
@@ -138,7 +168,7 @@ void Port::hang_up() noexcept {
   device_.reset();
   channel_.reset();
   look_again();
-  if (redial_) redial_later();
+  if (later_ && listening() < 0) later();
 }
 
 /// Looks at what the descriptor woke us for.
@@ -152,10 +182,8 @@ void Port::serve() noexcept {
     if (fd < 0) continue;  // a kick, which is all it had to say
     if (channel_ && fd == channel_->fd()) {
       converse();
-    } else if (redial_ && fd == redial_.get()) {
-      std::uint64_t ticks;
-      [[maybe_unused]] const auto r = ::read(fd, &ticks, sizeof ticks);
-      if (!channel_) dial();
+    } else if (fd == later_.get()) {
+      try_again();
     } else {
       knocked = true;
     }

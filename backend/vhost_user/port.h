@@ -53,12 +53,15 @@ class Port final : public sw::Port {
 
  private:
   void take(Fd socket);
+  void keep_state(const PortOptions& o);
   void watch(int fd);
   void serve() noexcept;
   void converse() noexcept;
   void accept() noexcept;
   void dial() noexcept;
-  void redial_later() noexcept;
+  void try_again() noexcept;
+  void later() noexcept;
+  int listening() const noexcept { return given_ ? given_.get() : listener_.fd(); }
   void hang_up() noexcept;
   void look_again() noexcept;
   void announce(sw::Burst& burst) noexcept;
@@ -67,8 +70,8 @@ class Port final : public sw::Port {
   bool once_ = false;  ///< one connection, no other after it
   Fd epoll_;
   UnixListener listener_;
-  Fd given_;   ///< a listening socket of the host's
-  Fd redial_;  ///< a timer, when we dial
+  Fd given_;  ///< a listening socket of the host's
+  Fd later_;  ///< a timer, for when to dial or to listen again
   std::unique_ptr<StateFile> state_;
   Device device_;
   std::unique_ptr<Channel> channel_;

@@ -3,6 +3,7 @@
 #include "backend/vhost_user/port.h"
 
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 
 #include <random>
 
@@ -115,6 +116,50 @@ TEST_F(VhostUserListeningTest, TheNextKnocksBeforeTheLastHangsUp) {
     EXPECT_TRUE(back.port->link_up());
     again.vanish();
   }
+}
+
+/// The descriptors that a process has left, taken while this lives.
+class OutOfDescriptors {
+ public:
+  explicit OutOfDescriptors(std::size_t left) {
+    getrlimit(RLIMIT_NOFILE, &before_);
+    const rlimit few{64, before_.rlim_max};
+    setrlimit(RLIMIT_NOFILE, &few);
+    for (int fd = 0; (fd = dup(0)) >= 0;) taken_.emplace_back(fd);
+    for (; left > 0 && !taken_.empty(); --left) taken_.pop_back();
+  }
+  ~OutOfDescriptors() { setrlimit(RLIMIT_NOFILE, &before_); }
+  OutOfDescriptors(const OutOfDescriptors&) = delete;
+
+ private:
+  rlimit before_{};
+  std::vector<Fd> taken_;
+};
+
+TEST_F(VhostUserListeningTest, OutOfDescriptorsItSleepsAndLetsInLater) {
+  std::optional<FrontEnd> front;
+  {
+    const OutOfDescriptors none(1);
+    front.emplace(dial());
+    back.turn();
+    EXPECT_NO_THROW(back.run()) << "it spins on a listener that it can't accept from";
+  }
+  pollfd p{back.port->poll_fd(), POLLIN, 0};
+  ASSERT_EQ(poll(&p, 1, 20'000), 1) << "it never tries again";
+  back.turn();
+  EXPECT_NO_THROW(front->start());
+  EXPECT_TRUE(back.port->link_up());
+}
+
+TEST(VhostUserPortTest, AListenerThatWasShutDownKeepsNobodyAwake) {
+  test::TempFolder folder;
+  const UnixListener listener(unix_address(folder / "vm.sock", "test"), 1, "test");
+  PortOptions o;
+  o.fd = listener.fd();
+  DirectPort back(o);
+  shutdown(listener.fd(), SHUT_RDWR);
+  back.turn();
+  EXPECT_NO_THROW(back.run());
 }
 
 }  // namespace
