@@ -9,6 +9,7 @@
 #include <sys/timerfd.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstring>
@@ -226,6 +227,8 @@ void Port::look_again() noexcept {
 void Port::receive(sw::Burst& burst, Instant) noexcept {
   if (look_ || ++turns_ % kLookEvery == 0) serve();
   announce(burst);
+  // A queue that fills every burst would keep the others out: each comes first in its turn.
+  if (from_.size() > 1) std::rotate(from_.begin(), from_.begin() + 1, from_.end());
   for (const Virtqueue* q : from_) {
     // vhost-user specification, "Ring states": what comes on a disabled ring is discarded.
     if (q->enabled())

@@ -162,5 +162,26 @@ TEST(VhostUserPortTest, AListenerThatWasShutDownKeepsNobodyAwake) {
   EXPECT_NO_THROW(back.run());
 }
 
+TEST(VhostUserPortTest, ABusyQueueDoesNotStarveTheOthers) {
+  Guest::Options o;
+  o.pairs = 3;
+  Pair p(o);
+  p.front.start();
+  const Bytes busy = pattern(60, 1), rare = pattern(61, 2);
+  for (std::size_t from = 0; from < o.pairs; ++from) {
+    for (std::size_t i = 0; i < o.pairs; ++i) {
+      while (i != from && p.guest.out(i).driver.free_descriptors() > 0) p.guest.out(i).offer(busy);
+    }
+    p.guest.out(from).offer(rare);
+    for (auto& q : p.guest.queues) q->publish();
+    for (int i = 0; i < 3; ++i) p.back.turn();
+    const auto got = p.back.take();
+    EXPECT_EQ(std::count(got.begin(), got.end(), rare), 1) << from;
+    p.back.run();
+    p.back.take();
+    for (std::size_t i = 0; i < o.pairs; ++i) p.guest.out(i).reap_all();
+  }
+}
+
 }  // namespace
 }  // namespace rp::backend::vhost_user
