@@ -330,9 +330,8 @@ void Device::reset() noexcept {
 }
 
 bool Device::link_up() const noexcept {
-  return std::any_of(queues_.begin(), queues_.end(), [](const Virtqueue& q) {
-    return q.to_guest() && q.enabled() && q.to_guest()->fault() == RingFault::none;
-  });
+  return std::any_of(queues_.begin(), queues_.end(),
+                     [](const Virtqueue& q) { return q.to_guest() && q.enabled() && !q.broken(); });
 }
 
 }  // namespace rp::backend::vhost_user

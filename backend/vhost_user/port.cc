@@ -259,8 +259,9 @@ void Port::announce(sw::Burst& burst) noexcept {
 }
 
 void Port::release() noexcept {
-  for (const Virtqueue* q : from_) {
+  for (Virtqueue* q : from_) {
     if (q->from_guest()->release()) q->call();
+    q->report_fault();
   }
 }
 
@@ -276,9 +277,10 @@ std::size_t Port::send(std::span<const sw::Frame* const> frames, Instant) noexce
 }
 
 bool Port::flush(Instant) noexcept {
-  for (const Virtqueue* q : to_) {
+  for (Virtqueue* q : to_) {
     ToGuestQueue* queue = q->to_guest();
     if (queue->publish() && !device_.ring_doorbell(queue->published())) q->call();
+    if (q->report_fault()) link_up_ = device_.link_up();
   }
   return false;
 }
@@ -286,7 +288,6 @@ bool Port::flush(Instant) noexcept {
 bool Port::arm(Instant) noexcept {
   bool quiet = true;
   for (const Virtqueue* q : from_) quiet &= !q->polled() && q->queue()->enable_notifications();
-  for (Virtqueue& q : device_.queues()) q.report_fault();
   // The loop's edge for what came while we were polled is gone.
   pollfd waiting{epoll_.get(), POLLIN, 0};
   look_ = true;
@@ -306,8 +307,7 @@ void Port::report(const CounterSink& sink) const {
   for (const Virtqueue* q : from_) short_chains += q->from_guest()->short_chains();
   sink("ring.short-chain", short_chains);
   for (const Virtqueue& q : device_.queues()) {
-    if (q.queue() && q.queue()->fault() != RingFault::none)
-      sink(std::string("ring.broken.") + ring_fault_name(q.queue()->fault()), 1);
+    if (q.broken()) sink(std::string("ring.broken.") + ring_fault_name(q.queue()->fault()), 1);
   }
 }
 

@@ -128,10 +128,11 @@ void Virtqueue::signal(const Fd& fd) noexcept {
   [[maybe_unused]] const auto n = ::write(fd.get(), &one, sizeof one);
 }
 
-void Virtqueue::report_fault() noexcept {
-  if (!queue_ || queue_->fault() == RingFault::none || fault_told_) return;
+bool Virtqueue::report_fault() noexcept {
+  if (fault_told_ || !broken()) return false;
   fault_told_ = true;
   signal(err_);
+  return true;
 }
 
 }  // namespace rp::backend::vhost_user

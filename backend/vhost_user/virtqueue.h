@@ -53,12 +53,13 @@ class Virtqueue {
   NetQueue* queue() const noexcept { return queue_; }
   bool enabled() const noexcept { return enabled_; }
   /// The driver kicks nobody.
-  bool polled() const noexcept { return runs() && !kick_; }
+  bool polled() const noexcept { return runs() && !kick_ && !broken(); }
+  bool broken() const noexcept { return runs() && queue_->fault() != RingFault::none; }
   int call_fd() const noexcept { return call_.get(); }
   /// Tells the driver about completions.
   void call() const noexcept { signal(call_); }
-  /// Tells the front end, once, that the driver broke the ring.
-  void report_fault() noexcept;
+  /// Tells the front end, once, that the driver broke the ring. True: this was that once.
+  bool report_fault() noexcept;
 
  private:
   static void signal(const Fd& fd) noexcept;

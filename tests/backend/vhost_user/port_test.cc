@@ -183,5 +183,62 @@ TEST(VhostUserPortTest, ABusyQueueDoesNotStarveTheOthers) {
   }
 }
 
+TEST(VhostUserPortTest, ABrokenRingIsToldOnceAndAtOnce) {
+  Pair p;
+  p.front.start();
+  GuestQueue &in = p.guest.in(), &out = p.guest.out();
+  p.back.run();
+  in.driver.offer(0xffff);
+  in.publish();
+  EXPECT_TRUE(p.back.port->link_up());
+  EXPECT_FALSE(p.back.deliver(pattern(60, 1)));
+  EXPECT_EQ(take_signals(in.err), 1u) << "nobody wakes the port for its own ring's sake";
+  EXPECT_FALSE(p.back.port->link_up());
+  EXPECT_FALSE(p.back.deliver(pattern(60, 1)));
+  EXPECT_EQ(p.back.counter("ring.broken.head-range"), 1u);
+
+  out.driver.offer(0xffff);
+  out.publish();
+  p.back.turn();
+  EXPECT_EQ(take_signals(out.err), 1u);
+  EXPECT_NO_THROW(p.back.run()) << "a broken port must not keep the loop awake";
+  EXPECT_EQ(take_signals(in.err) + take_signals(out.err), 0u);
+  EXPECT_EQ(p.back.counter("ring.broken.head-range"), 2u);
+
+  // The guest resets its device, and all is well.
+  for (std::uint32_t i = 0; i < 2; ++i) {
+    ASSERT_TRUE(p.front.get_base(i));
+    p.guest.queues[i]->reset();
+    p.front.start_ring(i, 0);
+    ASSERT_TRUE(p.front.enable(i));
+  }
+  in.refill();
+  EXPECT_TRUE(p.back.port->link_up());
+  EXPECT_TRUE(p.back.deliver(pattern(60, 2)));
+  EXPECT_TRUE(in.take());
+  out.driver.offer(0xffff);
+  out.publish();
+  p.back.turn();
+  EXPECT_EQ(take_signals(out.err), 1u) << "another ring that breaks";
+}
+
+TEST(VhostUserPortTest, APolledRingIsPolledUntilItBreaks) {
+  Pair p;
+  p.front.start();
+  p.back.run();
+  ASSERT_TRUE(p.front.set_fd(Request::set_vring_kick, 1, Fd()));
+  GuestQueue& out = p.guest.out();
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_FALSE(p.back.port->arm({})) << "nobody would wake it";
+    out.offer(pattern(60, 1));
+    out.driver.publish();
+    p.back.turn();
+    EXPECT_EQ(p.back.take().size(), 1u);
+  }
+  out.driver.offer(0xffff);
+  out.driver.publish();
+  EXPECT_NO_THROW(p.back.run()) << "it spins on a ring that is broken for good";
+}
+
 }  // namespace
 }  // namespace rp::backend::vhost_user
