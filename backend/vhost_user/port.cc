@@ -165,7 +165,6 @@ void Port::try_again() noexcept {
 
 void Port::hang_up() noexcept {
   if (*channel_->fault()) ++protocol_faults_;
-  for (const Virtqueue* q : from_) short_chains_ += q->from_guest()->short_chains();
   device_.reset();
   channel_.reset();
   look_again();
@@ -303,8 +302,8 @@ void Port::report(const CounterSink& sink) const {
   sink("vhost-user.connections", connections_);
   sink("vhost-user.protocol-faults", protocol_faults_);
   sink("vhost-user.refused-messages", device_.refused());
-  std::uint64_t short_chains = short_chains_;
-  for (const Virtqueue* q : from_) short_chains += q->from_guest()->short_chains();
+  std::uint64_t short_chains = 0;
+  for (const Virtqueue& q : device_.queues()) short_chains += q.short_chains();
   sink("ring.short-chain", short_chains);
   for (const Virtqueue& q : device_.queues()) {
     if (q.broken()) sink(std::string("ring.broken.") + ring_fault_name(q.queue()->fault()), 1);

@@ -84,7 +84,7 @@ class Port final : public sw::Port {
   bool look_ = true;
   unsigned turns_ = 0;
   std::array<std::uint8_t, 60> rarp_{};
-  std::uint64_t connections_ = 0, protocol_faults_ = 0, short_chains_ = 0;
+  std::uint64_t connections_ = 0, protocol_faults_ = 0;
 };
 
 }  // namespace rp::backend::vhost_user

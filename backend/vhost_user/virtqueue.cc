@@ -5,6 +5,8 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
+#include <utility>
+
 #include "backend/vhost_user/features.h"
 #include "base/error.h"
 
@@ -74,9 +76,9 @@ void Virtqueue::start(const GuestMemory& memory, std::uint64_t features, std::ui
     queue_ = (to_guest_ = make_to_guest(memory, setup)).get();
   else
     queue_ = (from_guest_ = make_from_guest(memory, setup)).get();
-  // What came before the kick descriptor has no kick any more.
-  queue_->enable_notifications();
-  // Nor was the driver told of what our predecessor did last.
+  // Buffers to receive into are looked for when there is a frame for them.
+  if (to_driver_) queue_->disable_notifications();
+  // The driver was not told of what our predecessor did last.
   if (recovered) call();
 }
 
@@ -96,6 +98,7 @@ void Virtqueue::pause() noexcept {
     base_ = queue_->position();
     base_is_ours_ = true;
   }
+  short_chains_ = short_chains();
   queue_ = nullptr;
   from_guest_.reset();
   to_guest_.reset();
@@ -103,22 +106,27 @@ void Virtqueue::pause() noexcept {
 
 std::uint32_t Virtqueue::stop() noexcept {
   pause();
-  const std::uint32_t where = base_.value_or(0);
   if (state_) state_->magic = 0;
-  forget();
-  base_ = where;
-  base_is_ours_ = true;
-  return where;
-}
-
-void Virtqueue::forget() noexcept {
-  pause();
-  started_ = addressed_ = enabled_ = fault_told_ = base_is_ours_ = false;
-  base_.reset();
+  started_ = addressed_ = enabled_ = fault_told_ = false;
   unwatch();
   kick_.reset();
   call_.reset();
+  return base_.value_or(0);
+}
+
+void Virtqueue::forget() noexcept {
+  // The state stays: a front end that comes back goes on with its rings.
+  PackedState* const state = std::exchange(state_, nullptr);
+  stop();
+  state_ = state;
   err_.reset();
+  size_ = 0;
+  base_.reset();
+  base_is_ours_ = false;
+}
+
+std::uint64_t Virtqueue::short_chains() const noexcept {
+  return short_chains_ + (from_guest_ ? from_guest_->short_chains() : 0);
 }
 
 void Virtqueue::signal(const Fd& fd) noexcept {

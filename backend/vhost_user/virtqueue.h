@@ -40,9 +40,10 @@ class Virtqueue {
   void start(const GuestMemory& memory, std::uint64_t features, std::uint64_t key);
   /// Forgets the queue, before its memory goes; start() goes on with it.
   void pause() noexcept;
-  /// Ends the ring and tells where it stopped.
+  /// Ends the ring and tells where it stopped. The error descriptor stays: front ends say it once,
+  /// not at every start.
   std::uint32_t stop() noexcept;
-  /// The front end is gone: forgets everything but the state of a packed ring.
+  /// The front end is gone: as it was before, but for the state of a packed ring.
   void forget() noexcept;
 
   bool started() const noexcept { return started_; }
@@ -58,6 +59,8 @@ class Virtqueue {
   int call_fd() const noexcept { return call_.get(); }
   /// Tells the driver about completions.
   void call() const noexcept { signal(call_); }
+  /// See FromGuestQueue; of all queues that ran here.
+  std::uint64_t short_chains() const noexcept;
   /// Tells the front end, once, that the driver broke the ring. True: this was that once.
   bool report_fault() noexcept;
 
@@ -78,6 +81,7 @@ class Virtqueue {
   std::unique_ptr<ToGuestQueue> to_guest_;
   NetQueue* queue_ = nullptr;
   PackedState* state_ = nullptr;
+  std::uint64_t short_chains_ = 0;  ///< of the queues before this one
 };
 
 }  // namespace rp::backend::vhost_user
