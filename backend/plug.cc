@@ -95,17 +95,41 @@ void Plug::refill(std::uint16_t buffers) noexcept {
   to_guest_.publish();
 }
 
+void Plug::relink() noexcept {
+  doorbell_.relink();
+  relinks_.fetch_add(1, std::memory_order_relaxed);
+  doorbell_.signal_relink();
+}
+
+Plug::Completed Plug::completed() const noexcept {
+  const auto used = [&](std::uint64_t ring) {
+    return load_acquire(areas(mapping_.data(), ring).used_idx());
+  };
+  return {used(PlugLayout::kFromGuest), used(PlugLayout::kToGuest)};
+}
+
+/// Takes the signals back. True: there was one besides those of relink().
+bool Plug::drain() noexcept {
+  const Doorbell::Signals taken = doorbell_.drain();
+  relinks_drained_ += taken.relinks;
+  return static_cast<bool>(taken);
+}
+
 bool Plug::may_look() noexcept {
   if (signal_ != Signal::armed) return true;
-  if (!to_guest_.has_used() || !doorbell_.drain()) return false;
+  const std::uint32_t before = relinks_drained_;
+  if (!to_guest_.has_used() && relinks_.load(std::memory_order_relaxed) == before) return false;
+  // Without a signal, one is under way: the port's, or that of relink().
+  if (!drain() && (relinks_drained_ == before || !doorbell_.take())) return false;
   signal_ = Signal::drained;
-  return true;
+  if (!to_guest_.has_used()) settle();
+  return signal_ != Signal::armed;
 }
 
 /// A descriptor that stayed readable for a broken ring would keep the host's loop spinning.
 void Plug::hush() noexcept {
   doorbell_.take();
-  doorbell_.drain();
+  drain();
   signal_ = Signal::drained;
 }
 
@@ -188,7 +212,7 @@ void Plug::settle() noexcept {
     hush();
     return;
   }
-  if (signal_ == Signal::signalled) doorbell_.drain();
+  if (signal_ == Signal::signalled) drain();
   signal_ = Signal::armed;
   doorbell_.arm(taken_);
   if (to_guest_.rearm()) return;

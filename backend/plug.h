@@ -10,9 +10,21 @@
 // When the last frame goes, the signal is drained and the doorbell armed; if a frame came in
 // meanwhile, whoever take()s the doorbell first rings it.
 //
-// Threads: one sender and one receiver at a time; they share nothing but the memory.
+// A port in another process may die and another take its place (vhost_user/link.h). What the dead
+// one left undone is anything: frames published and not announced, or the doorbell taken and not
+// rung. So in between, relink() marks the doorbell and signals. Then, of a plug that is
+//   armed     the signal shows that nothing else came: if the doorbell can be taken, nobody is
+//   about
+//             to ring, and the plug looks; if not, the new port has it, armed after relink().
+//   drained   the next state is reached without any port's help, and arm() wipes the mark off.
+//   signalled likewise; the descriptor is readable anyway.
+// The descriptor may so be readable once without a frame after a relink(); a receive ends that.
+//
+// Threads: one sender, one receiver and one that links at a time; they share the memory, the
+// eventfds and a count of relinks.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -64,7 +76,20 @@ class Plug {
   /// Either; while neither thread is at work.
   bool broken() const noexcept { return send_broken() || recv_broken(); }
 
+  // For whoever links the plug to a port in another process.
+
+  const PlugMemory& shared() const noexcept { return shared_; }
+  /// While no port is there: what the last one left undone is made good. Call it before the next
+  /// one learns of the doorbell.
+  void relink() noexcept;
+  /// While no port is there: up to where buffers were completed, for the next one to go on from.
+  struct Completed {
+    std::uint16_t from_guest, to_guest;
+  };
+  Completed completed() const noexcept;
+
  private:
+  bool drain() noexcept;
   bool may_look() noexcept;
   bool next_frame(std::uint16_t& at, Received& out) noexcept;
   void refill(std::uint16_t buffers) noexcept;
@@ -82,6 +107,8 @@ class Plug {
   std::uint64_t arena_end_[PlugLayout::kQueue];  ///< by slot: where its buffer ends
   std::uint16_t sent_ = 0, reclaimed_ = 0;
 
+  std::atomic<std::uint32_t> relinks_{0};  ///< in all
+  std::uint32_t relinks_drained_ = 0;      ///< of them, how many signals were taken back
   enum class Signal : std::uint8_t { armed, drained, signalled } signal_ = Signal::armed;
   std::uint16_t refilled_ = 0;                         ///< buffers given to the ring, in all
   std::uint16_t taken_ = 0;                            ///< buffers taken back, in all

@@ -28,15 +28,15 @@ Fd copy(const Fd& fd) {
 
 }  // namespace
 
-void Doorbell::signal() noexcept {
-  const std::uint64_t one = 1;
+void Doorbell::add(std::uint64_t count) noexcept {
   // Can't fail: the counter never comes near 2^64.
-  [[maybe_unused]] const auto n = ::write(eventfd_, &one, sizeof one);
+  [[maybe_unused]] const auto n = ::write(eventfd_, &count, sizeof count);
 }
 
-bool Doorbell::drain() noexcept {
+Doorbell::Signals Doorbell::drain() noexcept {
   std::uint64_t count;
-  return ::read(eventfd_, &count, sizeof count) == sizeof count;
+  if (::read(eventfd_, &count, sizeof count) != sizeof count) return {};
+  return {static_cast<std::uint32_t>(count % kRelink), static_cast<std::uint32_t>(count / kRelink)};
 }
 
 PlugMemory PlugMemory::create() {

@@ -44,6 +44,8 @@ struct PlugLayout {
 /// readability says exactly whether a frame waits (plug.h has the whole protocol).
 /// The word holds what the plug had taken when it armed, so that a port which is late to ring for
 /// frames that were seen and taken meanwhile doesn't announce them a second time.
+/// A port in another process may die between taking the word and signalling. Whoever links the plug
+/// to the next one calls relink() in between; its signal counts apart from the others.
 class Doorbell {
  public:
   Doorbell(std::uint8_t* control_page, int eventfd) noexcept
@@ -58,16 +60,32 @@ class Doorbell {
   /// Device end: a notification is due; `used` is the used index that the driver sees.
   void ring(std::uint16_t used) noexcept {
     std::uint32_t armed = word().load(std::memory_order_seq_cst);
-    if (armed == 0 || armed == (kArmed | used)) return;
+    if (!(armed & kArmed) || armed == (kArmed | used)) return;
     // When this fails the driver has looked at the ring since, or will before it sleeps.
     if (word().compare_exchange_strong(armed, 0, std::memory_order_seq_cst)) signal();
   }
-  void signal() noexcept;
-  /// Takes the signal back. False: there was none.
-  bool drain() noexcept;
+  void signal() noexcept { add(1); }
+
+  /// No port is there: from now on, one that has taken the word will never signal.
+  void relink() noexcept { word().store(kOrphan, std::memory_order_seq_cst); }
+  /// Wakes the driver end up after a relink().
+  void signal_relink() noexcept { add(kRelink); }
+
+  /// What drain() took back.
+  struct Signals {
+    std::uint32_t rings = 0;    ///< by signal(), ours or the port's
+    std::uint32_t relinks = 0;  ///< by signal_relink()
+    explicit operator bool() const noexcept { return rings != 0; }
+  };
+  /// Takes all signals back.
+  Signals drain() noexcept;
 
  private:
-  static constexpr std::uint32_t kArmed = 0x10000;
+  static constexpr std::uint32_t kArmed = 0x10000, kOrphan = 0x20000;
+  /// Far more than rings that nobody drains add up to.
+  static constexpr std::uint64_t kRelink = std::uint64_t{1} << 32;
+
+  void add(std::uint64_t count) noexcept;
 
   std::atomic_ref<std::uint32_t> word() noexcept { return std::atomic_ref<std::uint32_t>(*armed_); }
   std::uint32_t* armed_;
