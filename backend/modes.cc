@@ -3,6 +3,8 @@
 #include "backend/modes.h"
 
 #include "backend/null_port.h"
+#include "backend/plug_port.h"
+#include "backend/vhost_user/door.h"
 #include "backend/vhost_user/open.h"
 #include "slirp/slirp_port.h"
 
@@ -19,13 +21,28 @@ std::unique_ptr<sw::Port> open_slirp(const Locator& l, const Opening& how) {
   return std::make_unique<slirp::SlirpPort>(slirp::make_config(l.params), how.log, how.now);
 }
 
-struct Nothing {};
+void refuse_options(const Locator& l) {
+  struct Nothing {
+  } nothing;
+  for (const auto& [key, value] : l.params)
+    set_option<Nothing>(std::span<const Option<Nothing>>(), nothing, l.scheme, key, value);
+}
 
 std::unique_ptr<sw::Port> open_null(const Locator& l, const Opening&) {
-  Nothing nothing;
-  for (const auto& [key, value] : l.params)
-    set_option<Nothing>(std::span<const Option<Nothing>>(), nothing, "null", key, value);
+  refuse_options(l);
   return std::make_unique<NullPort>();
+}
+
+std::unique_ptr<sw::Port> open_switch(const Locator& l, const Opening& how) {
+  refuse_options(l);
+  if (how.door) return std::make_unique<vhost_user::Door>(l.target);
+  return std::make_unique<PlugPort>(l.target, how.log);
+}
+
+std::unique_ptr<vhost_user::Link> link_switch(const Locator& l, Plug& plug, sw::Offloads can,
+                                              const Log& log) {
+  refuse_options(l);
+  return std::make_unique<vhost_user::Link>(l.target, plug, can, log);
 }
 
 void vhost_user_options(const std::function<void(const OptionDoc&)>& fn) {
@@ -38,11 +55,13 @@ std::unique_ptr<sw::Port> open_vhost_user(const Locator& l, const Opening&) {
 
 constexpr Mode kModes[] = {
     {"slirp", "", "user-mode NAT: needs no rights, the guest reaches what the host reaches",
-     "slirp?hostfwd=tcp:127.0.0.1:2222-:22", slirp_options, open_slirp},
+     "slirp?hostfwd=tcp:127.0.0.1:2222-:22", slirp_options, open_slirp, nullptr},
+    {"switch", "NAME", "a switch in another process, through shared memory; as a door, its name",
+     "switch:lan0", no_options, open_switch, link_switch},
     {"vhost-user", "PATH", "a virtio-net guest's rings in its own memory, over a UNIX socket",
-     "vhost-user:/tmp/vm0.sock", vhost_user_options, open_vhost_user},
+     "vhost-user:/tmp/vm0.sock", vhost_user_options, open_vhost_user, nullptr},
     {"null", "", "a network that nothing else is on: frames are swallowed", "null", no_options,
-     open_null},
+     open_null, nullptr},
 };
 
 }  // namespace
@@ -51,19 +70,23 @@ std::span<const Mode> modes() {
   return kModes;
 }
 
-std::unique_ptr<sw::Port> open_port(const Locator& l, const Opening& how) {
+const Mode& mode_of(const Locator& l) {
   std::string known;
   for (const Mode& m : kModes) {
     if (m.scheme == l.scheme) {
       if (l.has_target && m.target.empty())
         throw Error(Errc::invalid, l.scheme + ": takes no ':" + l.target +
                                        "'; options follow a '?', as in " + std::string(m.example));
-      return m.open(l, how);
+      return m;
     }
     known += known.empty() ? "" : ", ";
     known += m.scheme;
   }
   throw Error(Errc::unknown, "unknown scheme '" + l.scheme + "'; accepted: " + known);
+}
+
+std::unique_ptr<sw::Port> open_port(const Locator& l, const Opening& how) {
+  return mode_of(l).open(l, how);
 }
 
 }  // namespace rp::backend

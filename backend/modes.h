@@ -8,6 +8,8 @@
 #include <string_view>
 
 #include "backend/locator.h"
+#include "backend/plug.h"
+#include "backend/vhost_user/link.h"
 #include "base/log.h"
 #include "base/option.h"
 #include "base/time.h"
@@ -30,12 +32,17 @@ struct Mode {
   void (*each_option)(const std::function<void(const OptionDoc&)>&);
   /// Opens the port. Throws Error and leaves nothing behind.
   std::unique_ptr<sw::Port> (*open)(const Locator&, const Opening&);
+  /// Joins a plug to what the locator names, where that is a switch already. Null: it is none, the
+  /// plug needs a switch. Throws Error.
+  std::unique_ptr<vhost_user::Link> (*link)(const Locator&, Plug&, sw::Offloads, const Log&);
 };
 
 std::span<const Mode> modes();
+/// The locator's. Throws Error: unknown scheme (the sentence lists those there are), or a target
+/// where none belongs.
+const Mode& mode_of(const Locator& locator);
 
-/// Opens what the locator names. Throws Error: unknown scheme (the sentence lists those there are),
-/// a target where none belongs, and whatever the mode finds wrong.
+/// Opens what the locator names. Throws Error: as mode_of(), and whatever the mode finds wrong.
 std::unique_ptr<sw::Port> open_port(const Locator& locator, const Opening& how);
 
 }  // namespace rp::backend
