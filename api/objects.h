@@ -12,6 +12,7 @@
 #include "api/ringplug.h"
 #include "backend/loop.h"
 #include "backend/plug.h"
+#include "backend/vhost_user/link.h"
 #include "base/error.h"
 #include "base/fork_mark.h"
 #include "base/log.h"
@@ -88,6 +89,13 @@ class Fabric {
   std::atomic<bool> closed_{false};
 };
 
+/// The switch of another process, which a plug is on by itself.
+struct Remote {
+  explicit Remote(std::unique_ptr<backend::vhost_user::Link> l) : link(std::move(l)) {}
+  const ForkMark process;
+  const std::unique_ptr<backend::vhost_user::Link> link;
+};
+
 }  // namespace rp::api
 
 struct rp_switch {
@@ -97,13 +105,16 @@ struct rp_switch {
 };
 
 struct rp_plug {
-  rp_plug(std::shared_ptr<rp::api::Fabric> f, rp::backend::PlugMemory memory)
-      : fabric(std::move(f)), plug(std::move(memory)) {}
-  std::shared_ptr<rp::api::Fabric> fabric;
-  bool owns_fabric = false;
+  explicit rp_plug(rp::backend::PlugMemory memory) : plug(std::move(memory)) {}
   rp::backend::Plug plug;
+  // Either of the two is at its other end.
+  std::shared_ptr<rp::api::Fabric> fabric;
+  std::unique_ptr<rp::api::Remote> remote;  // goes before the plug
+  bool owns_fabric = false;
   rp_port port = 0;
   size_t reserved = 0;  ///< bytes; 0: nothing
   size_t peeked = 0;
-  bool here() const noexcept { return fabric->process.same_process(); }
+  bool here() const noexcept { return (fabric ? fabric->process : remote->process).same_process(); }
+  /// The switch was freed. One in another process never is, it may come back.
+  bool closed() const noexcept { return fabric && fabric->closed(); }
 };

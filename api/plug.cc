@@ -6,6 +6,7 @@
 #include "api/guard.h"
 #include "api/objects.h"
 #include "api/options.h"
+#include "backend/modes.h"
 #include "backend/ring_port.h"
 
 using namespace rp;
@@ -32,8 +33,32 @@ rp_offload to_c(const sw::Offload& o) {
 std::unique_ptr<rp_plug> join(std::shared_ptr<Fabric> fabric, const rp_plug_options& o) {
   auto memory = backend::PlugMemory::create();
   auto port = std::make_unique<backend::RingPort>(memory.duplicate(), offloads_of(o.offloads));
-  auto plug = std::make_unique<rp_plug>(std::move(fabric), std::move(memory));
+  auto plug = std::make_unique<rp_plug>(std::move(memory));
+  plug->fabric = std::move(fabric);
   plug->port = plug->fabric->plug_in(std::move(port), o.name ? o.name : "plug");
+  return plug;
+}
+
+/// A plug on a private switch with a port to what the locator names.
+std::unique_ptr<rp_plug> plug_with_switch(const char* locator, const rp_plug_options& o) {
+  rp_switch_options s RP_SWITCH_OPTIONS_INIT;
+  s.poll_us = o.poll_us;
+  auto fabric = std::make_shared<Fabric>(loop_options(s), Log(o.log, o.log_opaque));
+  add_locator(*fabric, locator, false, nullptr);
+  auto plug = join(std::move(fabric), o);
+  plug->owns_fabric = true;
+  return plug;
+}
+
+/// A plug on the switch that the locator names; null: it names none.
+std::unique_ptr<rp_plug> plug_linked(const char* locator, const rp_plug_options& o) {
+  if (!locator) return nullptr;
+  const auto parsed = backend::parse_locator(locator);
+  const auto link = backend::mode_of(parsed).link;
+  if (!link) return nullptr;
+  auto plug = std::make_unique<rp_plug>(backend::PlugMemory::create());
+  plug->remote = std::make_unique<Remote>(
+      link(parsed, plug->plug, offloads_of(o.offloads), Log(o.log, o.log_opaque)));
   return plug;
 }
 
@@ -47,7 +72,7 @@ int unusable(const rp_plug* p) {
 }
 /// Nobody will ever take what is sent.
 bool deaf(const rp_plug& p) {
-  return p.fabric->closed() || p.plug.send_broken();
+  return p.closed() || p.plug.send_broken();
 }
 bool sendable(std::size_t length) {
   return length > 0 && length <= RP_MAX_FRAME;
@@ -79,12 +104,8 @@ int rp_plug_open(const char* locator, const rp_plug_options* options, rp_plug** 
   return guarded(err, [&] {
     if (!out) throw Error(Errc::invalid, "the place for the plug is NULL");
     const auto o = versioned(options, rp_plug_options RP_PLUG_OPTIONS_INIT);
-    rp_switch_options s RP_SWITCH_OPTIONS_INIT;
-    s.poll_us = o.poll_us;
-    auto fabric = std::make_shared<Fabric>(loop_options(s), Log(o.log, o.log_opaque));
-    add_locator(*fabric, locator, false, nullptr);
-    auto plug = join(std::move(fabric), o);
-    plug->owns_fabric = true;
+    auto plug = plug_linked(locator, o);
+    if (!plug) plug = plug_with_switch(locator, o);
     *out = plug.release();
   });
 }
@@ -104,7 +125,7 @@ void rp_plug_close(rp_plug* plug) {
   guarded(nullptr, [&] {
     if (plug->owns_fabric)
       plug->fabric->close();
-    else
+    else if (plug->fabric)
       plug->fabric->unplug(plug->port);
   });
   delete plug;
@@ -123,7 +144,8 @@ int rp_plug_counters(rp_plug* plug, rp_counter_fn fn, void* opaque, rp_error* er
     if (!plug) throw Error(Errc::invalid, "the plug is NULL");
     if (!usable(plug))
       throw Error(Errc::closed, "the plug belongs to the process that made it, before fork()");
-    count(*plug->fabric, fn, opaque);
+    if (!fn) throw Error(Errc::invalid, "the callback is NULL");
+    if (plug->fabric) count(*plug->fabric, fn, opaque);
   });
 }
 
@@ -141,7 +163,7 @@ ssize_t rp_plug_recv(rp_plug* plug, void* buffer, size_t capacity) {
   if (const int code = unusable(plug)) return code;
   if (!buffer && capacity != 0) return RP_EINVALID;
   // Asked before looking: what was sent until then is seen by the look.
-  ssize_t length = plug->fabric->closed() ? RP_ECLOSED : 0;
+  ssize_t length = plug->closed() ? RP_ECLOSED : 0;
   const auto taken = take(*plug, 1, [&](std::size_t, const backend::Plug::Received& f) {
     length = static_cast<ssize_t>(f.bytes.size());
     if (const auto n = std::min(capacity, f.bytes.size()); n != 0)

@@ -5,6 +5,7 @@
  * and come out. A *locator* says what network that is:
  *
  *     slirp?hostfwd=tcp:127.0.0.1:2222-:22      user-mode NAT
+ *     switch:lan0                               the switch of that name, in another process
  *     null                                      nothing at the other end
  *
  * `ringplug locators` lists them all. The shortest program:
@@ -38,6 +39,16 @@
  *                     release  peek             e empty: the switch's to fill
  *
  * rp_plug_send() and rp_plug_recv() copy; reserve/commit and peek/release don't.
+ *
+ * ANOTHER PROCESS. Of rp_plug_open("switch:lan0"), the switch is that of another process of the same
+ * user, which offers it by rp_switch_listen() (`ringplug switch lan0` does). The two share the ring's
+ * memory and nothing else; a frame takes no further hop. When that process dies, the plug waits for
+ * the next of that name, and goes on with it by itself, a fraction of a second after it listens.
+ * Frames sent meanwhile wait in the ring; when that is full, rp_plug_send() says RP_ERESOURCES. A
+ * frame that the dead process had in hand may arrive twice, or, having left the ring, not at all.
+ * The plug's descriptor may be readable once without a frame then; a receive, which returns 0, ends
+ * that. A process that writes nonsense to the ring kills the plug for good (RP_ECLOSED), whoever
+ * comes next.
  *
  * THREADS. A plug may be used by one sending and one receiving thread at the same time; calls of the
  * same direction must not overlap, and rp_plug_close() must not overlap with any call on the plug.
@@ -161,7 +172,8 @@ RP_API void rp_switch_free(rp_switch *sw);
 RP_API int rp_switch_add(rp_switch *sw, const char *locator, rp_port *port, rp_error *err);
 
 /* As rp_switch_add(), as a door: a scheme that can join a network or offer one (vde, switch) listens
- * for others to join, on what the locator names. */
+ * for others to join, on what the locator names. Each plug that comes in through "switch:NAME" is a
+ * port named "plug:PID" after its process, and goes with it. */
 RP_API int rp_switch_listen(rp_switch *sw, const char *locator, rp_port *port, rp_error *err);
 
 /* Closes a port. RP_EUNKNOWN: there is none of that name. RP_EINVALID: it is a plug's, which goes by
@@ -257,15 +269,18 @@ enum { RP_OFFLOAD_CSUM = 1, RP_OFFLOAD_TSO4 = 2, RP_OFFLOAD_TSO6 = 4, RP_OFFLOAD
 typedef struct rp_plug_options {
   size_t size;       /* sizeof(rp_plug_options) */
   unsigned offloads; /* RP_OFFLOAD_*; 0: every frame comes complete */
-  const char *name;  /* of the port, in counters; NULL: "plug" */
-  int poll_us;       /* rp_plug_open(): as in rp_switch_options */
+  const char *name;  /* of the port, in counters; NULL: "plug". Another process names it itself */
+  int poll_us;       /* rp_plug_open(): as in rp_switch_options, of the private switch */
   rp_log_fn log;     /* rp_plug_open(): as in rp_switch_options */
   void *log_opaque;
 } rp_plug_options;
 #define RP_PLUG_OPTIONS_INIT {sizeof(rp_plug_options), 0, NULL, -1, NULL, NULL}
 
 /* Opens a plug to what the locator names, in one call: a private switch with a thread of its own and
- * two ports. `options` may be NULL. Errors as rp_switch_add(). */
+ * two ports; to "switch:NAME", with no switch of its own, but a thread that sleeps until the other
+ * process dies. `options` may be NULL. Errors as rp_switch_add(); RP_ENOTFOUND: no switch of that
+ * name runs. RP_EUNSUPPORTED: what listens in its place is none, or of another version. RP_ESYSTEM:
+ * it did not answer within 2 seconds. */
 RP_API int rp_plug_open(const char *locator, const rp_plug_options *options, rp_plug **out,
                         rp_error *err);
 
@@ -280,10 +295,11 @@ RP_API void rp_plug_close(rp_plug *plug);
 /* Readable exactly while a frame waits; poll it level-triggered. Don't read it. Owned by the plug. */
 RP_API int rp_plug_fd(const rp_plug *plug);
 
-/* The plug's port on its switch, for rp_switch_counters(). */
+/* The plug's port on its switch, for rp_switch_counters(). 0: the switch is another process'. */
 RP_API rp_port rp_plug_port(const rp_plug *plug);
 
-/* As rp_switch_counters(), of the switch that the plug is on. RP_ECLOSED: that was freed. */
+/* As rp_switch_counters(), of the switch that the plug is on; of another process' switch, which keeps
+ * its counters to itself, fn is never called. RP_ECLOSED: the switch was freed. */
 RP_API int rp_plug_counters(rp_plug *plug, rp_counter_fn fn, void *opaque, rp_error *err);
 
 /* The data calls. A plug that is NULL is RP_EINVALID to those that return a code. RP_ECLOSED, or
