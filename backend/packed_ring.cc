@@ -260,9 +260,8 @@ std::optional<std::uint32_t> PackedRing::recover(const GuestMemory& memory,
                                                  const RingAddress& where, PackedState& state,
                                                  std::uint64_t key) noexcept {
   const std::uint16_t size = where.size;
-  if (size == 0 || size > kMaxQueueSize || state.magic != PackedState::kMagic ||
-      state.key != identity(where, key))
-    return {};
+  // The key has the size in it, so that of a ring that was never made does not come past this.
+  if (state.magic != PackedState::kMagic || state.key != identity(where, key)) return {};
   auto* desc =
       reinterpret_cast<Descriptor*>(memory.translate(where.desc, size * sizeof(Descriptor)));
   if (!desc || reinterpret_cast<std::uintptr_t>(desc) % 16 != 0) return {};

@@ -20,7 +20,7 @@ using sw::Offload;
 
 constexpr std::uint64_t kOutRing = 0, kInRing = 0x10000, kTables = 0x20000;
 constexpr std::uint64_t kOut = 0x100000, kIn = 0x200000;  ///< frames; receive buffers
-constexpr std::size_t kMemory = 0x400000, kArea = kMemory - kIn;
+constexpr std::size_t kArea = 0x80000, kMemory = kIn + kArea;
 constexpr std::uint16_t kSize = 256;
 constexpr std::uint8_t kCanary = 0xc5;
 

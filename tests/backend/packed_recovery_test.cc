@@ -189,6 +189,8 @@ class PackedRecoveryTest : public ::testing::Test {
     next_address -= 16;
   }
 
+  const std::uint8_t* memory_of_ring() const { return world.memory.translate(kRegion, 1); }
+
   std::mt19937_64 random{20240607};
   World world, copy;
   std::uint16_t size = 0;
@@ -318,6 +320,9 @@ TEST_F(PackedRecoveryTest, OnlyTheStateOfThisRingCounts) {
   ring = std::make_unique<PackedRing>(world.memory, where, Direction::to_driver, kAll);
   ring->record(*world.state, kKey);
   EXPECT_EQ(recovered(where, kKey), PackedRing::kFresh);
+  GuestMemory askew;  // the same addresses, misaligned for us
+  askew.add(kRegion, Mapping(make_memfd(kRegionSize + 8).get(), kRegionSize, 8));
+  EXPECT_FALSE(PackedRing::recover(askew, where, *world.state, kKey));
   offer(*driver, open, 5);
   for (const Chain& c : pop_some(*ring)) ring->complete(c, 9);
   ring->publish();
@@ -344,6 +349,95 @@ TEST_F(PackedRecoveryTest, OnlyTheStateOfThisRingCounts) {
   PackedRing moved(world.memory, where, Direction::to_driver, kAll, 0x80028002);
   moved.record(*world.state, kKey);
   EXPECT_FALSE(recovered(where, kKey));
+}
+
+TEST_F(PackedRecoveryTest, ARingWithAnotherBufferIsAnother) {
+  size = 8;
+  driver = std::make_unique<MockPackedDriver>(world.memory, contiguous_packed_ring(8, kRegion));
+  const auto recovered = [&](const std::function<void(vring_packed_desc&)>& change) {
+    driver->reset();
+    *world.state = {};
+    PackedRing one(world.memory, driver->where(), Direction::to_driver, kAll);
+    one.record(*world.state, kKey);
+    for (std::uint32_t i = 0; i < 6; ++i) driver->chain({{kData + i * 64, 10, true}});
+    driver->publish();
+    for (const Chain& c : pop_some(one, 5)) one.complete(c, 9);
+    one.publish();
+    change(*driver->desc(4));
+    return PackedRing::recover(world.memory, driver->where(), *world.state, kKey);
+  };
+  EXPECT_EQ(recovered([](auto&) {}), 0x80058005u);
+  EXPECT_FALSE(recovered([](auto& d) { d.addr += 8; }));
+  EXPECT_FALSE(recovered([](auto& d) { d.id = 0; }));
+  EXPECT_FALSE(recovered([](auto& d) { d.flags = 0; })) << "used in another lap";
+}
+
+TEST_F(PackedRecoveryTest, T_STATE_1_JournalsThatLeadNowhere) {
+  size = 8;
+  driver = std::make_unique<MockPackedDriver>(world.memory, contiguous_packed_ring(8, kRegion));
+  const RingAddress where = driver->where();
+  // A batch of five under way, of which nothing is on the ring yet.
+  const auto under_way = [&] {
+    driver->reset();
+    *world.state = {};
+    ring = std::make_unique<PackedRing>(world.memory, where, Direction::to_driver, kAll);
+    ring->record(*world.state, kKey);
+    for (std::uint32_t i = 0; i < 5; ++i) driver->chain({{kData + i * 64, 10, true}});
+    driver->publish();
+    const auto chains = pop_some(*ring);
+    for (const Chain& c : chains) ring->complete(c, 9);
+    world.state->batch[1] = {kData + 4 * 64, 0x80058005u, chains[4].id, 5};
+    world.state->begun = 1;
+  };
+  const auto recovered = [&](const std::function<void(PackedState&)>& change) {
+    under_way();
+    change(*world.state);
+    const Bytes before = world.image(size);
+    const auto at = PackedRing::recover(world.memory, where, *world.state, kKey);
+    const bool kept = std::equal(before.begin(), before.begin() + 16 * size, memory_of_ring(),
+                                 memory_of_ring() + 16 * size);
+    EXPECT_NE(kept, at.has_value()) << "all of a batch or nothing";
+    return at;
+  };
+  EXPECT_EQ(recovered([](auto&) {}), 0x80058005u);
+  EXPECT_FALSE(recovered([](auto& s) { s.journal[2].id = 8; }));
+  EXPECT_FALSE(recovered([](auto& s) { s.journal[2].slots = 2; }));
+  EXPECT_FALSE(recovered([](auto& s) {
+    s.journal[2].slots = 0;
+    s.journal[3].slots = 2;
+  }));
+  EXPECT_FALSE(recovered([](auto& s) { s.journal[1].slots = s.journal[2].slots = 9; }));
+  EXPECT_FALSE(recovered([](auto& s) { s.batch[1].count = 4; }));
+  EXPECT_FALSE(recovered([](auto& s) { s.batch[1].count = 0xffff; }));
+  EXPECT_FALSE(recovered([](auto& s) {
+    s.batch[1].count = 0;
+    s.batch[1].position = s.batch[0].position;
+  }));
+  EXPECT_FALSE(recovered([](auto& s) { s.batch[1].position = 0x80068006u; }));
+  EXPECT_FALSE(recovered([](auto& s) { s.batch[1].addr += 64; })) << "another buffer is there";
+  EXPECT_FALSE(recovered([](auto& s) { s.batch[0].position = 0x000f000fu; }));
+  EXPECT_FALSE(recovered([](auto& s) { s.begun = 3; }));
+  EXPECT_FALSE(recovered([](auto& s) { s.begun = 0xffff; }));
+
+  // A ring that does not wait for recover() begins with what it was told.
+  under_way();
+  PackedRing fresh(world.memory, where, Direction::to_driver, kAll);
+  fresh.record(*world.state, kKey);
+  EXPECT_EQ(PackedRing::recover(world.memory, where, *world.state, kKey), PackedRing::kFresh);
+}
+
+TEST_F(PackedRecoveryTest, T_STATE_1_PositionsThatAreNone) {
+  size = 8;
+  driver = std::make_unique<MockPackedDriver>(world.memory, contiguous_packed_ring(8, kRegion));
+  ring = std::make_unique<PackedRing>(world.memory, driver->where(), Direction::to_driver, kAll);
+  // Behind the ring all is zero, which is what a used descriptor of the second lap would be.
+  for (const std::uint32_t position : {0x000c000cu, 0x00030004u, 0x00040003u, 0x80048003u}) {
+    *world.state = {};
+    ring->record(*world.state, kKey);
+    world.state->batch[0] = {0, position, 0, 1};
+    EXPECT_FALSE(PackedRing::recover(world.memory, driver->where(), *world.state, kKey))
+        << std::hex << position;
+  }
 }
 
 TEST_F(PackedRecoveryTest, T_STATE_1_AnyBytesInTheState) {
