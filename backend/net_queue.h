@@ -30,9 +30,9 @@ struct QueueSetup {
   RingFeatures features;
   NetFormat format;
   std::optional<std::uint32_t> start = {};  ///< position() to go on from; none: the ring is fresh
-  bool packed = false;                 ///< VIRTIO_F_RING_PACKED
-  PackedState* state = nullptr;        ///< packed: what outlives this process (packed_ring.h)
-  std::uint64_t key = 0;               ///< packed: of `state`
+  bool packed = false;                      ///< VIRTIO_F_RING_PACKED
+  PackedState* state = nullptr;             ///< packed: what outlives this process (packed_ring.h)
+  std::uint64_t key = 0;                    ///< packed: of `state`
 };
 
 class NetQueue {

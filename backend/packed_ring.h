@@ -18,7 +18,8 @@
 // written over an available one. With a PackedState the journal and the position lie in memory that
 // outlives the process: publish() first records that the batch will be done, then does it. After a
 // SIGKILL at any store recover() does the rest of a recorded batch, so that each chain completes
-// once: those recorded are never popped again, the others are still on the ring.
+// once: those recorded are never popped again, the others are still on the ring. recover() alone
+// reads what a device wrote into shared memory; it compares that, and follows none of it.
 #pragma once
 
 #include <array>

@@ -409,13 +409,14 @@ TEST_F(PackedRecoveryTest, T_STATE_1_JournalsThatLeadNowhere) {
   EXPECT_FALSE(recovered([](auto& s) { s.journal[1].slots = s.journal[2].slots = 9; }));
   EXPECT_FALSE(recovered([](auto& s) { s.batch[1].count = 4; }));
   EXPECT_FALSE(recovered([](auto& s) { s.batch[1].count = 0xffff; }));
-  EXPECT_FALSE(recovered([](auto& s) {
-    s.batch[1].count = 0;
-    s.batch[1].position = s.batch[0].position;
-  }));
+  EXPECT_FALSE(recovered([](auto& s) { s.batch[1] = {0, s.batch[0].position, 0, 0}; }));
   EXPECT_FALSE(recovered([](auto& s) { s.batch[1].position = 0x80068006u; }));
   EXPECT_FALSE(recovered([](auto& s) { s.batch[1].addr += 64; })) << "another buffer is there";
   EXPECT_FALSE(recovered([](auto& s) { s.batch[0].position = 0x000f000fu; }));
+  EXPECT_FALSE(recovered([](auto& s) {  // five from outside lead to where it began
+    s.batch[0].position = 0x800b800bu;
+    s.batch[1] = {0, PackedRing::kFresh, 0, 5};
+  }));
   EXPECT_FALSE(recovered([](auto& s) { s.begun = 3; }));
   EXPECT_FALSE(recovered([](auto& s) { s.begun = 0xffff; }));
 
