@@ -108,8 +108,9 @@ bool SplitRing::enable_notifications() noexcept {
 
 void SplitRing::disable_notifications() noexcept {
   // With event_idx the event index simply stays behind.
-  if (!features_.event_idx)
-    store_relaxed(ring_.used_flags(), std::uint16_t{VRING_USED_F_NO_NOTIFY});
+  if (features_.event_idx) return;
+  store_relaxed(ring_.used_flags(), std::uint16_t{VRING_USED_F_NO_NOTIFY});
+  memory_.wrote(ring_.used, used_bytes(ring_.size));
 }
 
 }  // namespace rp::backend

@@ -64,9 +64,14 @@ bool Device::handle(Message& m, Channel& channel) noexcept {
   m.fds.clear();
   if (outcome == Outcome::refused) ++refused_;
   if (outcome == Outcome::dead) return false;
-  if (outcome == Outcome::answered || !m.wants_reply() || !has(protocol_features_, kReplyAck))
-    return true;
+  if (outcome == Outcome::answered || !awaits_result(m)) return true;
   return channel.reply(m, std::uint64_t{outcome == Outcome::refused});
+}
+
+bool Device::awaits_result(const Message& m) const noexcept {
+  // The first is always answered (specification, "Migration"): an emulator would wait for ever.
+  return (m.request() == Request::set_log_base && has(protocol_features_, kLogShmfd)) ||
+         (m.wants_reply() && has(protocol_features_, kReplyAck));
 }
 
 Device::Outcome Device::apply(Message& m, Channel& channel) {
@@ -100,7 +105,7 @@ Device::Outcome Device::apply(Message& m, Channel& channel) {
     case Request::rem_mem_reg:
       return on_memory(m);
     case Request::set_log_base:
-      return set_log(m, channel);
+      return set_log(m);
     case Request::set_log_fd:
       return Outcome::done;  // an eventfd that tells of log writes; nobody waits on it
     case Request::set_vring_num:
@@ -216,14 +221,13 @@ void Device::set_logging() noexcept {
   if (memory_) memory_->set_log(has(features_, kFeatureLogAll) ? log_ : nullptr);
 }
 
-Device::Outcome Device::set_log(Message& m, Channel& channel) {
+Device::Outcome Device::set_log(const Message& m) {
   const auto area = m.as<LogArea>();
   if (!area || m.fds.size() != 1) return Outcome::refused;
   check_file(m.fds[0].get(), area->offset, area->size);
   log_ = std::make_shared<const Mapping>(m.fds[0].get(), area->size, area->offset);
   set_logging();
-  // This one is always answered (specification, "Migration").
-  return channel.reply(m, std::uint64_t{0}) ? Outcome::answered : Outcome::dead;
+  return Outcome::done;
 }
 
 // Rings.

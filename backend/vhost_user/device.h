@@ -61,6 +61,7 @@ class Device {
   };
 
   Outcome apply(Message& m, Channel& channel);
+  bool awaits_result(const Message& m) const noexcept;
   Outcome on_vring(Message& m, Channel& channel);
   Outcome on_memory(Message& m);
   Outcome set_features(std::uint64_t wanted) noexcept;
@@ -70,7 +71,7 @@ class Device {
   Outcome remove_region(const Message& m);
   Outcome use(std::vector<Region> regions);
   Outcome set_vring_fd(Message& m);
-  Outcome set_log(Message& m, Channel& channel);
+  Outcome set_log(const Message& m);
   Outcome announce(const Message& m) noexcept;
   Outcome set_doorbell(const Message& m);
   bool start(Virtqueue& q) noexcept;
