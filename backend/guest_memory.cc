@@ -28,7 +28,8 @@ std::uint64_t page_of(int fd) {
 Mapping::Mapping(int fd, std::size_t size, std::uint64_t offset) : size_(size) {
   const std::uint64_t page = page_of(fd);
   lead_ = offset % page;
-  void* p = mmap(nullptr, lead_ + size, PROT_READ | PROT_WRITE, MAP_SHARED, fd,
+  mapped_ = (lead_ + size + page - 1) / page * page;
+  void* p = mmap(nullptr, mapped_, PROT_READ | PROT_WRITE, MAP_SHARED, fd,
                  static_cast<off_t>(offset - lead_));
   if (p == MAP_FAILED) throw_errno("mapping shared memory", errno);
   base_ = static_cast<std::uint8_t*>(p);
@@ -42,11 +43,12 @@ Mapping& Mapping::operator=(Mapping&& other) noexcept {
   std::swap(base_, other.base_);
   std::swap(lead_, other.lead_);
   std::swap(size_, other.size_);
+  std::swap(mapped_, other.mapped_);
   return *this;
 }
 
 Mapping::~Mapping() {
-  if (base_) munmap(base_, lead_ + size_);
+  if (base_) munmap(base_, mapped_);
 }
 
 void GuestMemory::add(std::uint64_t address, std::uint64_t user,

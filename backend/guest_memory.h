@@ -32,6 +32,7 @@ class Mapping {
   std::uint8_t* base_ = nullptr;  ///< on a page
   std::size_t lead_ = 0;          ///< bytes of that page before ours
   std::size_t size_ = 0;
+  std::size_t mapped_ = 0;  ///< whole pages: huge ones are unmapped in no other measure
 };
 
 class GuestMemory {

@@ -19,6 +19,8 @@
 #include <cerrno>
 #include <chrono>
 #include <cstring>
+#include <filesystem>
+#include <fstream>
 #include <functional>
 #include <map>
 #include <memory>
@@ -58,6 +60,25 @@ inline std::pair<Fd, Fd> make_socketpair() {
   if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) != 0) throw_errno("sockets", errno);
   return {Fd(fds[0]), Fd(fds[1])};
 }
+
+/// What this process holds, now.
+struct Footprint {
+  std::size_t fds = entries("/proc/self/fd"), threads = entries("/proc/self/task");
+  std::size_t mappings = guest_mappings();
+
+ private:
+  static std::size_t entries(const char* folder) {
+    const std::filesystem::directory_iterator all(folder);
+    return static_cast<std::size_t>(std::distance(begin(all), end(all)));
+  }
+  /// Of memory that has a descriptor; the allocator's own come and go.
+  static std::size_t guest_mappings() {
+    std::ifstream maps("/proc/self/maps");
+    std::size_t n = 0;
+    for (std::string line; std::getline(maps, line);) n += line.find("memfd:") != line.npos;
+    return n;
+  }
+};
 
 /// One connection, from the emulator's side.
 class Wire {
