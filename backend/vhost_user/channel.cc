@@ -16,17 +16,18 @@ Channel::Status Channel::fail(const char* why) noexcept {
 
 /// Keeps the descriptors of one recvmsg(). False: more than any message has.
 bool Channel::collect(msghdr& m) noexcept {
+  // The kernel has closed what did not fit.
+  bool all = !(m.msg_flags & MSG_CTRUNC);
   for (cmsghdr* c = CMSG_FIRSTHDR(&m); c; c = CMSG_NXTHDR(&m, c)) {
     if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS) continue;
     const std::size_t n = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
     for (std::size_t i = 0; i < n; ++i) {
       int fd;
       std::memcpy(&fd, CMSG_DATA(c) + i * sizeof fd, sizeof fd);
-      partial_.fds.emplace_back(fd);
+      all &= partial_.fds.add(Fd(fd));
     }
   }
-  // The kernel has closed what did not fit.
-  return !(m.msg_flags & MSG_CTRUNC) && partial_.fds.size() <= kMaxFds;
+  return all;
 }
 
 Channel::Status Channel::take(void* to, std::size_t want, std::size_t& have) noexcept {
@@ -60,8 +61,9 @@ Channel::Status Channel::read(Message& out) noexcept {
       s != Status::message)
     return s;
   header_have_ = payload_have_ = 0;
-  out = std::move(partial_);
-  partial_ = {};
+  out.header = partial_.header;
+  out.payload = partial_.payload;
+  out.fds.take(partial_.fds);
   return Status::message;
 }
 

@@ -10,17 +10,46 @@
 #include <array>
 #include <cstring>
 #include <optional>
-#include <vector>
+#include <utility>
 
 #include "backend/vhost_user/protocol.h"
 #include "base/fd.h"
 
 namespace rp::backend::vhost_user {
 
+/// The descriptors of one message, without ever allocating.
+class Fds {
+ public:
+  Fds() = default;
+  Fds(Fds&&) = delete;
+  std::size_t size() const noexcept { return n_; }
+  Fd& operator[](std::size_t i) noexcept { return fds_[i]; }
+  const Fd& operator[](std::size_t i) const noexcept { return fds_[i]; }
+  /// False, and closed: there are as many already as a message has.
+  bool add(Fd fd) noexcept {
+    if (n_ == fds_.size()) return false;
+    fds_[n_++] = std::move(fd);
+    return true;
+  }
+  void clear() noexcept {
+    while (n_ > 0) fds_[--n_].reset();
+  }
+  /// Leaves none in `other`.
+  void take(Fds& other) noexcept {
+    clear();
+    for (std::size_t i = 0; i < other.n_; ++i) add(std::move(other.fds_[i]));
+    other.n_ = 0;
+  }
+
+ private:
+  std::array<Fd, kMaxFds> fds_;
+  std::size_t n_ = 0;
+};
+
 struct Message {
   Header header{};
   std::array<std::uint8_t, kMaxPayload> payload{};
-  std::vector<Fd> fds;
+  Fds fds;
 
   Request request() const noexcept { return static_cast<Request>(header.request); }
   bool wants_reply() const noexcept { return header.flags & kNeedReply; }

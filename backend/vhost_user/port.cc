@@ -53,7 +53,12 @@ Fd make_timer() {
 
 }  // namespace
 
-Port::Port(const PortOptions& o) : epoll_(make_epoll()), device_(o.queues, epoll_.get()) {
+Port::Port(std::size_t queues) : epoll_(make_epoll()), device_(queues, epoll_.get()) {
+  from_.reserve(device_.pairs());
+  to_.reserve(device_.pairs());
+}
+
+Port::Port(const PortOptions& o) : Port(o.queues) {
   if (o.fd >= 0 && !listens(o.fd)) {
     once_ = true;
     take(duplicate(o.fd));
@@ -80,8 +85,8 @@ Port::Port(const PortOptions& o) : epoll_(make_epoll()), device_(o.queues, epoll
   keep_state(o);
 }
 
-Port::Port(Fd connection, std::size_t queues)
-    : once_(true), epoll_(make_epoll()), device_(queues, epoll_.get()) {
+Port::Port(Fd connection, std::size_t queues) : Port(queues) {
+  once_ = true;
   take(std::move(connection));
 }
 

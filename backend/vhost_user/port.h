@@ -52,6 +52,7 @@ class Port final : public sw::Port {
   std::string describe() const override;
 
  private:
+  explicit Port(std::size_t queues);
   void take(Fd socket);
   void keep_state(const PortOptions& o);
   void watch(int fd);
