@@ -42,7 +42,9 @@ Channel::Status Channel::take(void* to, std::size_t want, std::size_t& have) noe
     const ssize_t n = recvmsg(socket_.get(), &m, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
     if (n < 0) {
       if (errno == EINTR) continue;
-      return errno == EAGAIN ? Status::none : fail("the connection broke");
+      if (errno == EAGAIN) return Status::none;
+      // A peer that died before it read all has hung up as well.
+      return fail(errno == ECONNRESET ? "" : "the connection broke");
     }
     if (!collect(m)) return fail("more descriptors than a message has");
     if (n == 0) return fail(have == 0 && header_have_ == 0 ? "" : "the peer hung up in a message");

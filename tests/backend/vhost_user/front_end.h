@@ -304,7 +304,8 @@ class GuestQueue {
       if (i == 0) std::memcpy(&got.header, all.data(), header);
       if (header == 12) chains = got.header.num_buffers;
     }
-    got.bytes.assign(all.begin() + header, all.end());
+    all.erase(all.begin(), all.begin() + std::min<std::ptrdiff_t>(header, std::ssize(all)));
+    got.bytes = std::move(all);
     ask_for_call();
     return got;
   }
