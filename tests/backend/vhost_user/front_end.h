@@ -240,9 +240,9 @@ class GuestQueue {
   std::uint16_t offer(std::span<const std::uint8_t> frame, const sw::Offload& o = {},
                       std::span<const std::uint32_t> cuts = {}) {
     const virtio_net_hdr_v1 h = sw::header_of(o);
-    Bytes whole(header + frame.size());
+    Bytes whole(header);
     std::memcpy(whole.data(), &h, header);
-    if (!frame.empty()) std::memcpy(whole.data() + header, frame.data(), frame.size());
+    whole.insert(whole.end(), frame.begin(), frame.end());
     return offer_raw(whole, cuts);
   }
   std::uint16_t offer_raw(std::span<const std::uint8_t> bytes,
