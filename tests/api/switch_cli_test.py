@@ -133,7 +133,7 @@ def says_ready_and_ends_cleanly():
     for by in signal.SIGTERM, signal.SIGINT, signal.SIGHUP:
         with Home() as home:
             switch = home.start("lan0", "--uplink", "slirp", "--uplink=null")
-            assert home.left() == ["lan0.control"], home.left()
+            assert home.left() == ["lan0.control", "lan0.plug"], home.left()
             assert home.control("lan0").stat().st_mode & 0o777 == 0o600
             assert home.sockets.stat().st_mode & 0o777 == 0o700
             assert switch.end(by) == 0, by
@@ -145,7 +145,8 @@ def says_ready_and_ends_cleanly():
 def needs_no_locators():
     with Home() as home:
         switch = home.start("empty")
-        assert home.show("empty")["ports"] == []
+        door, = home.show("empty")["ports"]
+        assert (door["name"], door["link"], door["detail"]) == ("switch:empty", False, "listening")
         assert switch.end() == 0
 
 
@@ -282,7 +283,7 @@ def a_killed_one_is_replaced():
         for _ in range(3):
             switch = home.start("lan0", "--uplink=null")
             assert switch.end(signal.SIGKILL) == -signal.SIGKILL
-            assert home.left() == ["lan0.control"]
+            assert home.left() == ["lan0.control", "lan0.plug"]
             home.refused(1, ["'lan0'", "`ringplug switch lan0`"], "show", "lan0")
         switch = home.start("lan0")
         assert home.show("lan0")["pid"] == switch.pid
@@ -357,9 +358,10 @@ def shows_frames_and_addresses():
         assert shown["name"] == "lan0" and shown["pid"] == switch.pid, shown
         assert shown["uptime"] < 3600 and shown["addresses_omitted"] == 0, shown
         assert accepted("--version") == f"ringplug {shown['version']}\n"
-        nat, other, null = shown["ports"]
-        assert [p["name"] for p in shown["ports"]] == ["slirp", "slirp", "null"], shown
-        assert all(p["link"] is True and p["detail"] == "" for p in shown["ports"]), shown
+        nat, other, null, door = shown["ports"]
+        assert [p["name"] for p in (nat, other, null)] == ["slirp", "slirp", "null"], shown
+        assert all(p["link"] is True and p["detail"] == "" for p in (nat, other, null)), shown
+        assert door["name"] == "switch:lan0" and door["link"] is False, door
         assert nat["counters"]["in.frames"] == nat["counters"]["in.flooded"] >= 1, nat
         assert nat["counters"]["in.bytes"] >= 42, nat
         assert null["counters"]["out.frames"] == nat["counters"]["in.frames"], null
@@ -378,7 +380,8 @@ def check_text(text, pid):
     assert lines[0].startswith(f"lan0: pid {pid}, up 0:0"), text
     head = lines.index(next(line for line in lines if line.startswith("PORT ")))
     rows = [line for line in lines[head + 1:] if re.match(r" *\d+  ", line)]
-    assert [row.split()[1:3] for row in rows] == [["slirp", "up"], ["slirp", "up"], ["null", "up"]]
+    assert [row.split()[1:3] for row in rows] == [["slirp", "up"], ["slirp", "up"], ["null", "up"],
+                                                  ["switch:lan0", "down"]], text
     # Numbers end where their titles end.
     for title in "IN FRAMES", "OUT BYTES":
         end = lines[head].index(title) + len(title)
@@ -542,12 +545,35 @@ def control_hangs_up_on_the_silent_and_the_deaf():
         start = time.monotonic()
         with connected(home.control("lan0")) as silent, connected(home.control("lan0")) as deaf:
             deaf.sendall(SHOW)
-            assert len(home.show("lan0")["ports"]) == 1500
+            assert len(home.show("lan0")["ports"]) == 1501
             assert silent.recv(1) == b""
             assert time.monotonic() - start >= ANSWER_PATIENCE - 1
             eventually(lambda: descriptors(switch.pid) <= before)
             assert not everything(deaf).endswith(b"\n"), "it was all sent"
         assert switch.end() == 0
+
+
+@test
+def another_switch_joins_by_name():
+    with Home() as home:
+        home.refused(1, ["no switch 'lan0' runs", "ringplug switch lan0"],
+                     "switch", "lan1", "--uplink=switch:lan0")
+        one = home.start("lan0")
+        two = home.start("lan1", "--uplink=switch:lan0")
+
+        def uplink():
+            port = home.show("lan1")["ports"][0]
+            return port["name"], port["link"], port["detail"]
+        assert uplink() == ("switch:lan0", True, "linked"), uplink()
+        names = [p["name"] for p in home.show("lan0")["ports"]]
+        assert names == ["switch:lan0", f"plug:{two.pid}"], names
+        one.end(signal.SIGKILL)
+        eventually(lambda: uplink() == ("switch:lan0", False, "waiting"))
+        one = home.start("lan0")
+        eventually(lambda: uplink() == ("switch:lan0", True, "linked"))
+        assert two.end() == 0
+        eventually(lambda: len(home.show("lan0")["ports"]) == 1)
+        assert one.end() == 0
 
 
 @test
@@ -616,7 +642,7 @@ def every_door_listens_when_ready():
         # A live door is nobody else's; the dead one's is whoever's comes next.
         taken = f"--door=vhost-user:{doors[1]}"
         home.refused(1, [f"process {switch.pid}", str(doors[1])], "switch", "lan1", taken)
-        assert home.left() == ["lan0.control"]
+        assert home.left() == ["lan0.control", "lan0.plug"]
         switch.end(signal.SIGKILL)
         assert all(d.is_socket() for d in doors)
         assert home.start("lan1", taken).end() == 0
