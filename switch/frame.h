@@ -79,6 +79,7 @@ struct Frame {
   std::uint32_t head_len = 0;  ///< min(len, kHead)
   PortId ingress = kNoPort;
   Offload offload;
+  std::uint16_t absorbed = 0;  ///< how many more of the sender's frames this one is (coalesce.h)
   std::span<const Part> body;  ///< the bytes after the head; borrowed
   std::array<std::uint8_t, kHead> head;
 

@@ -64,17 +64,6 @@ bool skip_ipv6(std::span<const std::uint8_t> head, Layers& l) noexcept {
   return true;
 }
 
-/// Finds l3 and l4. False when a header is cut off or is not what the ethertype says.
-bool locate(const Frame& frame, Layers& l) noexcept {
-  const auto head = frame.head_bytes();
-  if (!skip_tags(head, l)) return false;
-  l.l4 = l.l3;
-  if (l.type == kEtherIpv4) return skip_ipv4(head, l);
-  if (l.type == kEtherIpv6) return skip_ipv6(head, l);
-  if (l.type == kEtherArp) l.l4 = l.l3 + sizeof(ArpHeader);
-  return true;
-}
-
 /// virtio 1.2, 5.1.6.2, held against the frame. 32-bit sums: the 16-bit ones can wrap.
 bool csum_fits(const Frame& frame, const Layers& l) noexcept {
   const Offload& o = frame.offload;
@@ -158,6 +147,16 @@ std::uint16_t as_sent(std::uint16_t checksum, bool udp) noexcept {
 }
 
 }  // namespace
+
+bool locate(const Frame& frame, Layers& l) noexcept {
+  const auto head = frame.head_bytes();
+  if (!skip_tags(head, l)) return false;
+  l.l4 = l.l3;
+  if (l.type == kEtherIpv4) return skip_ipv4(head, l);
+  if (l.type == kEtherIpv6) return skip_ipv6(head, l);
+  if (l.type == kEtherArp) l.l4 = l.l3 + sizeof(ArpHeader);
+  return true;
+}
 
 bool check_claims(Frame& frame) noexcept {
   if (frame.len > kMaxFrame) return false;

@@ -8,7 +8,8 @@
 // A checksum is filled in after the switch has decided where the frame goes, so the field must lie
 // behind everything that such a decision reads: tags, ARP, IP, and of TCP, UDP and ICMP it must be
 // the real checksum field.
-// Not done: receive coalescing, UFO (fragmentation), tunnels, segmentation behind IPv6 extension
+// The reverse, joining segments, is in coalesce.h.
+// Not done: UFO (fragmentation), tunnels, segmentation behind IPv6 extension
 // headers or with more than kHead bytes of headers; such frames are refused.
 #pragma once
 
@@ -36,6 +37,9 @@ struct Layers {
   std::uint32_t l4 = 0;       ///< first byte behind ARP or IP, else l3
   std::uint32_t payload = 0;  ///< GSO only: first byte behind TCP or UDP
 };
+
+/// Finds l3 and l4. False when a header is cut off or is not what the ethertype says.
+bool locate(const Frame& frame, Layers& l) noexcept;
 
 /// check_offload() for frames that claim something.
 bool check_claims(Frame& frame) noexcept;
