@@ -14,6 +14,7 @@
 #include "api/ringplug.h"
 #include "backend/plug.h"
 #include "backend/ring_port.h"
+#include "switch/checksum.h"
 #include "switch/switch.h"
 
 namespace {
@@ -40,14 +41,17 @@ void sizes(benchmark::internal::Benchmark* b) {
   b->Arg(60)->Arg(1514)->Arg(65549);
 }
 
-/// Lends the same frame again and again, and swallows what it gets.
+/// Lends the same frames again and again, and swallows what it gets.
 class SourceSink final : public sw::Port {
  public:
-  explicit SourceSink(std::vector<std::uint8_t> f) : frame_(std::move(f)) {}
+  using Frames = std::vector<std::vector<std::uint8_t>>;
+  explicit SourceSink(std::vector<std::uint8_t> f) : frames_{std::move(f)} {}
+  SourceSink(Frames frames, sw::Offloads can) : frames_(std::move(frames)), can_(can) {}
   std::size_t swallowed = 0;
   int poll_fd() const noexcept override { return -1; }
+  sw::Offloads offloads() const noexcept override { return can_; }
   void receive(sw::Burst& burst, Instant) noexcept override {
-    while (burst.add(frame_)) {
+    for (std::size_t i = 0; burst.add(frames_[i]); i = i + 1 == frames_.size() ? 0 : i + 1) {
     }
   }
   void release() noexcept override {}
@@ -59,7 +63,8 @@ class SourceSink final : public sw::Port {
   bool arm(Instant) noexcept override { return true; }
 
  private:
-  std::vector<std::uint8_t> frame_;
+  Frames frames_;
+  sw::Offloads can_;
 };
 
 /// Classify and deliver alone: no bytes are copied but each frame's head.
@@ -78,6 +83,75 @@ void BM_Switch(benchmark::State& state) {
   report(state, frames);
 }
 BENCHMARK(BM_Switch)->Apply(sizes);
+
+/// A burst of TCP segments of `flows` flows in turn, as one sender hands them over; DF is set.
+SourceSink::Frames segments(std::size_t size, std::size_t flows) {
+  SourceSink::Frames out;
+  for (std::size_t i = 0; i < sw::Burst::kFrames; ++i) {
+    auto f = frame(size, 2, 1);
+    sw::Ipv4Header ip{0x45,
+                      0,
+                      Be16(static_cast<std::uint16_t>(size - 14)),
+                      {},
+                      Be16(0x4000),
+                      64,
+                      sw::kProtoTcp,
+                      {},
+                      Be32(0x0a000001),
+                      Be32(0x0a000002)};
+    ip.checksum.set(sw::checksum_finish(
+        sw::checksum_add(0, {reinterpret_cast<const std::uint8_t*>(&ip), sizeof ip})));
+    sw::TcpHeader tcp{};
+    tcp.sport.set(static_cast<std::uint16_t>(1024 + i % flows));
+    tcp.seq.set(static_cast<std::uint32_t>(i / flows * (size - 54)));
+    tcp.data_offset = 0x50;
+    tcp.flags = sw::kTcpAck;
+    const std::span<std::uint8_t> bytes(f);
+    write_at(bytes, 12, Be16(sw::kEtherIpv4));
+    write_at(bytes, 14, ip);
+    write_at(bytes, 34, tcp);
+    const auto length = static_cast<std::uint32_t>(size - 34);
+    tcp.checksum.set(sw::checksum_finish(
+        sw::checksum_add(sw::pseudo_sum(ip, sw::kProtoTcp, length), bytes.subspan(34))));
+    write_at(bytes, 34, tcp);
+    out.push_back(std::move(f));
+  }
+  return out;
+}
+
+void towards_tso(benchmark::State& state, SourceSink::Frames frames) {
+  constexpr sw::Offloads kTso{.csum = true, .tso4 = true, .tso6 = true};
+  const auto size = frames[0].size();
+  sw::Switch s;
+  const auto a = s.add(std::make_unique<SourceSink>(std::move(frames), sw::Offloads{}), "a");
+  auto sink = std::make_unique<SourceSink>(SourceSink::Frames{frame(size, 1, 2)}, kTso);
+  const SourceSink& to = *sink;
+  const auto b = s.add(std::move(sink), "b");
+  s.turn(a, 1s);
+  s.turn(b, 1s);
+  std::size_t count = 0;
+  const std::size_t before = to.swallowed;
+  for (auto _ : state) {
+    count += s.turn(a, 1s);
+    s.flush(1s, [](sw::PortId) {});
+  }
+  report(state, count);
+  state.counters["merged into one"] =
+      static_cast<double>(count) / static_cast<double>(to.swallowed - before);
+}
+
+/// What a port that takes TSO costs those whose frames can't be merged.
+void BM_SwitchToTso(benchmark::State& state) {
+  towards_tso(state, {frame(static_cast<std::size_t>(state.range(0)), 2, 1)});
+}
+BENCHMARK(BM_SwitchToTso)->Apply(sizes);
+
+/// Segments of so many flows in turn, their checksums verified in software.
+void BM_SwitchSegments(benchmark::State& state) {
+  const auto flows = static_cast<std::size_t>(state.range(1));
+  towards_tso(state, segments(static_cast<std::size_t>(state.range(0)), flows));
+}
+BENCHMARK(BM_SwitchSegments)->ArgsProduct({{60, 1514}, {1, 4, 16}});
 
 /// Both ends of one ring on one thread: in by the driver, lent to the switch, and completed.
 void BM_Ring(benchmark::State& state) {

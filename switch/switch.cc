@@ -162,21 +162,23 @@ void Switch::deliver(Slot& to, Instant now) noexcept {
     to.touched = true;
     touched_[touched_n_++] = to.id;
   }
-  const auto frames = std::span<const Frame* const>(to.out.data(), to.out_n);
+  auto frames = std::span<const Frame* const>(to.out.data(), to.out_n);
   const Offloads can = to.port->offloads();
+  if (frames.size() > 1 && Coalescer::serves(can)) frames = coalescer_.join(frames, can);
   const bool all_pass = std::all_of(frames.begin(), frames.end(), [&](const Frame* f) {
     return Segmenter::passes(f->offload, can);
   });
   if (all_pass)
     hand_over(to, frames, now);
   else
-    deliver_unfinished(to, can, now);
+    deliver_unfinished(to, frames, can, now);
   to.out_n = 0;
 }
 
-void Switch::deliver_unfinished(Slot& to, const Offloads& can, Instant now) noexcept {
-  for (std::uint32_t i = 0; i < to.out_n; ++i) {
-    const std::size_t made = segmenter_.finish(*to.out[i], can, [&](const Frame& f) {
+void Switch::deliver_unfinished(Slot& to, std::span<const Frame* const> frames, const Offloads& can,
+                                Instant now) noexcept {
+  for (const Frame* frame : frames) {
+    const std::size_t made = segmenter_.finish(*frame, can, [&](const Frame& f) {
       const Frame* one = &f;
       hand_over(to, {&one, 1}, now);
     });
@@ -188,8 +190,11 @@ void Switch::hand_over(Slot& to, std::span<const Frame* const> frames, Instant n
   const std::size_t refused = to.port->send(frames, now);
   const auto taken = frames.first(frames.size() - refused);
   to.counters.frames_out += taken.size();
-  for (const Frame* f : taken) to.counters.bytes_out += f->len;
-  to.counters[Drop::queue_full] += refused;
+  for (const Frame* f : taken) {
+    to.counters.bytes_out += f->len;
+    to.counters.coalesced += f->absorbed;
+  }
+  for (const Frame* f : frames.last(refused)) to.counters[Drop::queue_full] += 1u + f->absorbed;
 }
 
 void Switch::report(const ReportSink& sink) const {
@@ -203,6 +208,7 @@ void Switch::report(const ReportSink& sink) const {
     out("in.flooded", s.counters.flooded);
     out("out.frames", s.counters.frames_out);
     out("out.bytes", s.counters.bytes_out);
+    out("out.coalesced", s.counters.coalesced);
     out("mac.moves", s.counters.mac_moves);
     out("mac.refused", s.counters.mac_refused);
     for (std::size_t i = 0; i < s.counters.drops.size(); ++i)

@@ -3,10 +3,13 @@
 //
 // Theory of operation: one turn of one port is receive() -> classify -> deliver -> release(). The
 // classify pass looks at headers, learns, and gives every frame a destination; it touches no port.
-// The deliver pass hands each destination its frames in one send(), after completing what that port
-// can't take (offload.h). flush() then tells each port that was sent to, once a turn. A port with
-// no room drops its own frames, counted under its own name, and delays nobody.
-// Counters: for every port, frames in = frames out of classify (unicast + flood) + drops.
+// The deliver pass hands each destination its frames in one send(): TCP segments joined for a port
+// that takes them so (coalesce.h), and what a port can't take completed (offload.h). flush() then
+// tells each port that was sent to, once a turn. A port with no room drops its own frames, counted
+// under its own name, and delays nobody.
+// Counters: for every port, frames in = frames out of classify (unicast + flood) + drops. At the
+// port that they are for, frames out + coalesced + queue-full counts each frame as often as it was
+// sent there by a port or made by segmentation: one refused in a join counts all that it was.
 // One thread; the owner (backend/loop.h) decides which.
 #pragma once
 
@@ -19,6 +22,7 @@
 #include <vector>
 
 #include "base/time.h"
+#include "switch/coalesce.h"
 #include "switch/mac_table.h"
 #include "switch/offload.h"
 #include "switch/port.h"
@@ -42,6 +46,7 @@ enum class Drop : std::uint8_t {
 struct PortCounters {
   std::uint64_t frames_in = 0, bytes_in = 0;    ///< towards the switch
   std::uint64_t frames_out = 0, bytes_out = 0;  ///< away from the switch
+  std::uint64_t coalesced = 0;                  ///< frames that went out inside another
   std::uint64_t flooded = 0;                    ///< frames in that went to all ports
   std::uint64_t mac_moves = 0;                  ///< addresses that moved to this port
   std::uint64_t mac_refused = 0;                ///< sources not learned (caps)
@@ -113,7 +118,8 @@ class Switch {
   void enqueue(Slot& to, const Frame& f) noexcept;
   bool flood(const Slot& from, const Frame& f) noexcept;
   void deliver(Slot& to, Instant now) noexcept;
-  void deliver_unfinished(Slot& slot, const Offloads& can, Instant now) noexcept;
+  void deliver_unfinished(Slot& slot, std::span<const Frame* const> frames, const Offloads& can,
+                          Instant now) noexcept;
   void hand_over(Slot& slot, std::span<const Frame* const> frames, Instant now) noexcept;
   Slot* find(PortId id) noexcept { return const_cast<Slot*>(std::as_const(*this).find(id)); }
   const Slot* find(PortId id) const noexcept;
@@ -125,6 +131,7 @@ class Switch {
   std::size_t targets_n_ = 0, touched_n_ = 0;
   MacTable macs_;
   Segmenter segmenter_;
+  Coalescer coalescer_;
   std::unique_ptr<Burst> burst_;
 };
 

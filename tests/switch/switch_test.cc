@@ -9,6 +9,7 @@
 #include <string>
 
 #include "tests/switch/fake_port.h"
+#include "tests/switch/packets.h"
 
 namespace rp::sw {
 namespace {
@@ -238,6 +239,79 @@ TEST_F(SwitchTest, TellsNamesAndAddresses) {
   const auto gone = sw.remove(ids[1]);
   EXPECT_EQ(sw.name(ids[1]), "");
   EXPECT_EQ(sw.name(kNoPort), "");
+}
+
+constexpr Offloads kTso{.csum = true, .tso4 = true, .tso6 = true};
+
+/// `n` TCP segments of one flow of kA's to `dst`.
+std::vector<Bytes> segments(std::uint64_t dst, std::size_t n, unsigned flow = 1) {
+  auto out = test::train({}, n, 1000, flow);
+  const Bytes header = ethernet(dst, kA, 12);
+  for (Bytes& s : out) std::copy(header.begin(), header.end(), s.begin());
+  return out;
+}
+
+TEST_F(SwitchTest, SegmentsAreJoinedForAPortThatTakesThemSo) {
+  add(), add(kTso), add(), add({.csum = true, .tso6 = true});
+  const auto burst = segments(kAll, 10);
+  for (const Bytes& s : burst) ports[0]->inbound.emplace_back(s, Offload{});
+  run();
+  ASSERT_EQ(ports[1]->sent.size(), 1u);
+  EXPECT_EQ(ports[1]->sent[0].second.gso_type, VIRTIO_NET_HDR_GSO_TCPV4);
+  EXPECT_EQ(ports[1]->sent[0].second.gso_size, 1000);
+  EXPECT_EQ(ports[1]->sent[0].first.size(), 54u + 10 * 1000);
+  EXPECT_EQ(counter(1, "out.frames"), 1u);
+  EXPECT_EQ(counter(1, "out.bytes"), 54u + 10 * 1000);
+  EXPECT_EQ(counter(1, "out.coalesced"), 9u);
+  for (std::size_t other : {2u, 3u}) {
+    ASSERT_EQ(ports[other]->sent.size(), 10u) << "the others get what was sent";
+    for (std::size_t i = 0; i < 10; ++i) {
+      EXPECT_EQ(ports[other]->sent[i].first, burst[i]);
+      EXPECT_TRUE(ports[other]->sent[i].second.none());
+    }
+    EXPECT_EQ(counter(other, "out.coalesced"), 0u);
+  }
+}
+
+TEST_F(SwitchTest, SegmentsOfOneBurstAloneAreJoined) {
+  add(), add(kTso);
+  send(1, ethernet(kAll, kB));
+  for (const Bytes& s : segments(kB, 3)) send(0, s);
+  EXPECT_EQ(ports[1]->sent.size(), 3u) << "nothing waits for a later one";
+  for (const Bytes& s : segments(kB, Burst::kFrames + 2, 2))
+    ports[0]->inbound.emplace_back(s, Offload{});
+  run();
+  EXPECT_EQ(ports[1]->sent.size(), 5u);
+}
+
+TEST_F(SwitchTest, AJoinedFrameRefusedIsDroppedAsTheFramesItWasMadeOf) {
+  add(), add(kTso);
+  for (unsigned flow : {1u, 2u})
+    for (const Bytes& s : segments(kAll, 5, flow)) ports[0]->inbound.emplace_back(s, Offload{});
+  ports[1]->room = 1;
+  run();
+  EXPECT_EQ(counter(1, "out.frames"), 1u);
+  EXPECT_EQ(counter(1, "out.coalesced"), 4u);
+  EXPECT_EQ(counter(1, "drop.queue-full"), 5u);
+}
+
+TEST_F(SwitchTest, WhatAPortCantTakeIsCompletedBesideWhatIsJoined) {
+  add(), add(kTso);
+  const auto burst = segments(kAll, 4);
+  test::Recipe udp;
+  udp.udp = true;
+  udp.payload = 3000;
+  std::mt19937 rng(1);
+  Bytes datagrams = build(udp, rng);
+  std::copy(burst[0].begin(), burst[0].begin() + 12, datagrams.begin());
+  ports[0]->inbound.emplace_back(burst[0], Offload{});
+  ports[0]->inbound.emplace_back(datagrams, gso_claim(udp, 1000));
+  for (std::size_t i : {1u, 2u, 3u}) ports[0]->inbound.emplace_back(burst[i], Offload{});
+  run();
+  ASSERT_EQ(ports[1]->sent.size(), 4u);
+  EXPECT_EQ(ports[1]->sent[0].second.gso_size, 1000);
+  for (std::size_t i : {1u, 2u, 3u}) EXPECT_FALSE(ports[1]->sent[i].second.is_gso());
+  EXPECT_EQ(counter(1, "out.coalesced"), 3u);
 }
 
 TEST_F(SwitchTest, FramesInEqualFramesOutPlusDrops) {
