@@ -3,6 +3,7 @@
 #include "backend/vhost_user/state_file.h"
 
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -24,6 +25,12 @@ Mapping map(const std::string& path, std::size_t size) {
   if (!S_ISREG(st.st_mode) || st.st_uid != geteuid() || (st.st_mode & 022) != 0 || st.st_nlink > 1)
     throw Error(Errc::denied, path + ", where the state of packed rings is kept, is no file of " +
                                   "ours alone; remove it");
+  // Before the file is touched: who is late must neither cut it short under a live door's mapping
+  // nor remove it. The mapping keeps the lock, death drops it.
+  if (flock(fd.get(), LOCK_EX | LOCK_NB) != 0) {
+    if (errno != EWOULDBLOCK) throw_errno("locking " + path, errno);
+    throw Error(Errc::busy, path + ", where the state of packed rings is kept, is another door's");
+  }
   if (ftruncate(fd.get(), static_cast<off_t>(size)) != 0) throw_errno("sizing " + path, errno);
   // A full disk is found here and not by a signal in the middle of a burst.
   if (const int error = posix_fallocate(fd.get(), 0, static_cast<off_t>(size)))

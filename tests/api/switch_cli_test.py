@@ -642,8 +642,13 @@ def every_door_listens_when_ready():
         # A live door is nobody else's; the dead one's is whoever's comes next.
         taken = f"--door=vhost-user:{doors[1]}"
         home.refused(1, [f"process {switch.pid}", str(doors[1])], "switch", "lan1", taken)
+        home.refused(1, [str(doors[1])], "switch", "lan1", taken + "?queues=1")
+        home.refused(1, [f"{doors[1]}.state"], "switch", "lan1",
+                     f"--door=vhost-user:{home.path}/other?queues=1&state={doors[1]}.state")
         assert home.left() == ["lan0.control", "lan0.plug"]
-        switch.end(signal.SIGKILL)
+        assert (home.path / "vm1.sock.state").exists(), "the live door's state was removed"
+        connected(doors[1]).close()
+        assert switch.end(signal.SIGKILL) == -signal.SIGKILL, "it had died before"
         assert all(d.is_socket() for d in doors)
         assert home.start("lan1", taken).end() == 0
         assert [d.exists() for d in doors] == [True, False, True]
