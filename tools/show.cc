@@ -2,6 +2,8 @@
 // show.cc - `ringplug show`: ports, counters and addresses of a switch that runs.
 #include <algorithm>
 #include <cstdio>
+#include <iterator>
+#include <sstream>
 #include <string_view>
 
 #include "tools/command.h"
@@ -42,6 +44,11 @@ std::vector<std::string> others(JsonObject* counters) {
   return words;
 }
 
+std::vector<std::string> words_of(const std::string& text) {
+  std::istringstream in(text);
+  return {std::istream_iterator<std::string>(in), {}};
+}
+
 void print_ports(JsonObject* sw) {
   Table table({{"PORT", Align::right},
                {"NAME"},
@@ -49,15 +56,14 @@ void print_ports(JsonObject* sw) {
                {"IN FRAMES", Align::right},
                {"IN BYTES", Align::right},
                {"OUT FRAMES", Align::right},
-               {"OUT BYTES", Align::right},
-               {"DETAIL"}});
+               {"OUT BYTES", Align::right}});
   for (JsonObject* p : objects_of(sw, "ports")) {
     JsonObject* counters = object_of(p, "counters");
     std::vector<std::string> row{number(p, "port"), text_of(p, "name"),
                                  truth_of(p, "link") ? "up" : "down"};
     for (const char* c : kColumns) row.push_back(counters ? number(counters, c) : "-");
-    row.push_back(text_of(p, "detail"));
     table.add(std::move(row));
+    table.note(words_of(text_of(p, "detail")));
     if (counters) table.note(others(counters));
   }
   table.print();

@@ -17,19 +17,17 @@ namespace {
 
 constexpr int kNotGiven = G_MININT;
 
-/// The doors that every switch has besides those it is told. ONE LINE EACH:
-std::vector<std::string> standing_doors(const std::string& name) {
-  return {
-      "switch:" + name,
-  };
-}
-
 struct Request {
   std::string name;
   std::vector<std::string> uplinks, doors;
   int ready_fd = kNotGiven;
   rp_switch_options options = RP_SWITCH_OPTIONS_INIT;
 };
+
+/// Where others join the switch by its name.
+std::string own_door(const std::string& name) {
+  return "switch:" + name;
+}
 
 /// The value of a numeric option that must be at least `least`, or what is taken when not given.
 int at_least(int least, int value, const char* option, int otherwise) {
@@ -59,7 +57,8 @@ Request parse(int argc, char** argv) {
   };
   parse_options(argc, argv, table, "NAME",
                 "Runs a switch until SIGTERM, SIGINT or SIGHUP. Says `ready` on stdout when every\n"
-                "door listens. `ringplug show NAME` tells what it does.\n\n"
+                "door listens. `ringplug show NAME` tells what it does, the locator switch:NAME\n"
+                "joins it from any program.\n\n"
                 "Example:\n"
                 "  ringplug switch lan0 --uplink slirp --door vhost-user:/tmp/vm0.sock");
   Request r;
@@ -74,6 +73,9 @@ Request parse(int argc, char** argv) {
     throw Complaint(kUsage, std::string("one NAME, got '") + argv[2] +
                                 "' too; locators follow --uplink or --door");
   r.name = argv[1];
+  for (const auto& uplink : r.uplinks)
+    if (uplink == own_door(r.name))
+      throw Complaint(kUsage, "--uplink=" + uplink + " is the switch itself: frames would circle");
   return r;
 }
 
@@ -119,7 +121,8 @@ int switch_main(int argc, char** argv) {
   const int control = publish(service, r.name);
   service.add_uplinks(r.uplinks);
   service.open_doors(r.doors);
-  service.open_doors(standing_doors(r.name));
+  // Last, so that who joins by name finds the rest in place.
+  service.open_doors({own_door(r.name)});
   const ControlServer server(control, [&](const std::string& request) {
     return answer(service.get(), r.name, start, request);
   });
