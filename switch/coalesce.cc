@@ -165,7 +165,7 @@ bool Coalescer::same_flow(const Frame& a, const Segment& sa, const Frame& b,
 }
 
 /// All but lengths, IPv4 id, sequence number, flags and checksums; `s` says where they lie in `a`.
-/// As the tags and lengths agree, they lie there in `b` too.
+/// As the ethertypes and the header's length agree, they lie there in `b` too.
 bool Coalescer::same_headers(const Frame& a, const Frame& b, const Segment& s) noexcept {
   const bool ip = s.v6 ? same(a, b, 0, s.l3 + 4) && same(a, b, s.l3 + 6, s.l4)
                        : same(a, b, 0, s.l3 + 2) && same(a, b, s.l3 + 6, s.l3 + 10) &&
@@ -183,7 +183,6 @@ Coalescer::Flow* Coalescer::find(const Frame& f, const Segment& s) noexcept {
 bool Coalescer::follows(const Flow& flow, const Frame& f, const Segment& s) const noexcept {
   const Segment& first = flow.s;
   const std::uint32_t so_far = flow.len - first.payload, units = so_far / first.unit;
-  if (s.l3 != first.l3 || s.payload != first.payload) return false;
   if (s.seq != first.seq + so_far) return false;
   if (s.unit != first.unit && (f.offload.is_gso() || s.size > first.unit)) return false;
   if (flow.len + s.size > kMaxLen) return false;

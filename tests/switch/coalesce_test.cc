@@ -262,6 +262,8 @@ const Rule kRules[] = {
        reseal(b, other);
      },
      false},
+    {"v6_l2_destination", v6(), in_l2(0)},
+    {"v6_l2_source", v6(), in_l2(11)},
     {"v4_tos", v4(), in_l3(1)},
     {"v4_id", v4_fragile(), in_l3(5)},
     {"v4_id_the_same", v4_fragile(),
@@ -361,18 +363,68 @@ TEST(Coalesce, IpOptionsForbidAJoin) {
   EXPECT_TRUE(lot.untouched());
 }
 
-TEST(Coalesce, ExtensionHeadersForbidAJoin) {
-  const Recipe r = v6();
-  for (const std::uint8_t next : std::initializer_list<std::uint8_t>{0, 43, 44, 51, 60}) {
-    Lot lot;
-    for (Bytes& s : train(r, 2, 1000)) {
-      s.insert(s.begin() + 54, {kProtoTcp, 0, 0, 0, 0, 0, 0, 0});
-      s[r.l3() + 6] = next;
-      put16(s, r.l3() + 4, s.size() - r.l4());
-      lot.add(s);
+/// What is no plain TCP segment is not joined to its like either, whatever its sender vouches for.
+TEST(Coalesce, WhatIsNoPlainSegmentIsNotJoinedToItsLike) {
+  const auto length = [](int by) {
+    return [=](Bytes& b, const Recipe& r) {
+      const std::size_t at = r.l3() + (r.v6 ? 4 : 2);
+      put16(b, at, get16(b, at) + static_cast<std::size_t>(by));
+      if (r.v6) return;
+      put16(b, r.l3() + 10, 0);
+      put16(b, r.l3() + 10, ~naive_sum(b, r.l3(), r.l4()) & 0xffff);
+    };
+  };
+  struct Case {
+    std::string name;
+    Recipe recipe;
+    std::function<void(Bytes&, const Recipe&)> change;
+    bool seal = true;
+  };
+  std::vector<Case> cases = {
+      {"more fragments", v4_fragile(), in_l3(6, 0x20)},
+      {"fragment offset", v4_fragile(), in_l3(7)},
+      {"reserved bit", v4(), in_l3(6, 0x80)},
+      {"header too short", v4(),
+       [](Bytes& b, const Recipe& r) { in_l4(12, 0x10)(b, r), b.resize(b.size() - 4); }},
+      {"header longer than the frame", v4(),
+       [](Bytes& b, const Recipe& r) { b.resize(r.start() + 4), b[r.l4() + 12] = 0xf0; }},
+      {"no flags", v4(), in_l4(13, kTcpAck)},
+      {"v4 too short", v4(), length(-1), false},
+      {"v4 too long", v4(), length(1), false},
+      {"v6 too short", v6(), length(-1), false},
+      {"v6 too long", v6(), length(1), false},
+  };
+  for (const std::uint8_t next : std::initializer_list<std::uint8_t>{0, 43, 44, 51, 60})
+    cases.push_back({"next header " + std::to_string(next), v6(),
+                     [=](Bytes& b, const Recipe& r) { b[r.l3() + 6] = next; }});
+  for (const std::uint8_t flag : {kTcpFin, kTcpSyn, kTcpRst, kTcpUrg, kTcpEce, kTcpCwr})
+    cases.push_back({"flag " + std::to_string(flag), v4(), in_l4(13, flag)});
+  Offload vouched;
+  vouched.flags = kDataValid;
+  for (const Case& c : cases) {
+    auto segments = train(c.recipe, 2, 1000);
+    Lot lot, good;
+    for (const Bytes& s : segments) good.add(s, vouched);
+    EXPECT_EQ(good.join().size(), 1u);
+    for (Bytes& s : segments) {
+      c.change(s, c.recipe);
+      if (c.seal) seal(s, c.recipe);
+      lot.add(s, vouched);
     }
-    EXPECT_TRUE(lot.untouched()) << int{next};
+    EXPECT_TRUE(lot.untouched()) << c.name;
   }
+}
+
+TEST(Coalesce, AFrameWhosePartsAreNotItsLengthIsLeftAlone) {
+  Lot lot;
+  Offload vouched;
+  vouched.flags = kDataValid;
+  for (const Bytes& s : train({}, 2, 1000)) lot.add(s, vouched).body = {};
+  const Frame* const* in = lot.in().data();
+  Coalescer coalescer;
+  const auto out = coalescer.join({in, 2}, kTso);
+  ASSERT_EQ(out.size(), 2u);
+  EXPECT_EQ(out[1], in[1]);
 }
 
 TEST(Coalesce, UdpIsNotJoined) {
@@ -455,6 +507,29 @@ TEST(Coalesce, AChecksumLeftToDoMustHoldThePseudoHeadersSum) {
     for (const Bytes& s : segments) bad.add(s, csum_claim(r));
     EXPECT_TRUE(bad.untouched());
   }
+}
+
+TEST(Coalesce, SegmentationMustBeCompleteAndSaid) {
+  Recipe r;
+  r.payload = 4000;
+  std::mt19937 rng(3);
+  const auto halves = naive_segments(build(r, rng), r, 2000);
+  const auto untouched = [&](auto change) {
+    Lot lot;
+    for (Bytes b : halves) {
+      Offload o = gso_claim(r, 1000);
+      change(b, o);
+      lot.add(b, o);
+    }
+    return lot.untouched();
+  };
+  EXPECT_FALSE(untouched([](Bytes&, Offload&) {}));
+  EXPECT_FALSE(untouched([&](Bytes& b, Offload&) { b[r.field()] ^= 1; }))
+      << "each segment's checksum is computed anew";
+  EXPECT_TRUE(untouched([](Bytes&, Offload& o) { o.flags = 0; }));
+  EXPECT_TRUE(untouched([](Bytes&, Offload& o) { o.gso_size = 0; }));
+  EXPECT_TRUE(untouched([](Bytes&, Offload& o) { o.gso_type = kTcp6; }));
+  EXPECT_TRUE(untouched([](Bytes&, Offload& o) { o.gso_type = kGsoUdpL4; }));
 }
 
 TEST(Coalesce, MetadataThatPointsElsewhereForbidsAJoin) {
@@ -677,9 +752,18 @@ const Between kBetween[] = {
     {"padded", v4(), true, [](Bytes b, const Recipe&) { return b.push_back(0), b; }},
     {"header_too_short", v4(), true, changed(in_l4(12, 0x10))},
     {"fragment", v4(), true, changed(in_l3(6, 0x20))},
-    {"later_fragment", v4(), true, changed(in_l3(7, 0x80))},
+    {"later_fragment", v4(), true, changed([](Bytes& b, const Recipe& r) {
+       in_l3(7, 0x80)(b, r);
+       in_l4(0)(b, r);  // payload where the ports would be
+     })},
     {"ip_options", v4(), true, changed(in_l3(0, 2))},
-    {"extension_header", v6(), true, changed(in_l3(6, kProtoTcp))},
+    {"extension_header", v6(), true, changed([](Bytes& b, const Recipe& r) {
+       in_l3(6, kProtoTcp)(b, r);
+       in_l4(0)(b, r);
+     })},
+    {"one_tag_less", tagged(), true,
+     [](Bytes b, const Recipe&) { return b.erase(b.begin() + 12, b.begin() + 16), b; }},
+    {"other_v4_address", v4(), false, changed(in_l3(13))},
     {"other_port", v4(), false, changed(in_l4(0))},
     {"other_address", v6(), false, changed(in_l3(20))},
     {"udp", v4(), false, changed(in_l3(9, kProtoTcp ^ kProtoUdp))},
