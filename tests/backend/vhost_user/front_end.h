@@ -130,9 +130,10 @@ class Wire {
     return send(h, payload, bytes, fds);
   }
   static Bytes encode(const Header& h, const void* payload, std::size_t bytes) {
-    Bytes all(sizeof h + bytes);
+    Bytes all(sizeof h);
     std::memcpy(all.data(), &h, sizeof h);
-    if (bytes) std::memcpy(all.data() + sizeof h, payload, bytes);
+    const auto* more = static_cast<const std::uint8_t*>(payload);
+    all.insert(all.end(), more, more + bytes);
     return all;
   }
 
@@ -383,11 +384,19 @@ class Guest {
     region = {o.address, kArenas + queues_n * o.arena, o.user, o.offset};
     file = make_memfd(o.offset + region.size);
     memory.add(o.address, Mapping(file.get(), region.size, o.offset));
-    queues.reserve(queues_n);
-    for (std::size_t i = 0; i < queues_n; ++i) {
-      queues.push_back(std::make_unique<GuestQueue>(memory, o.queue_size, o.address + i * kRing,
-                                                    o.address + kArenas + i * o.arena, o.arena));
+    queues.resize(queues_n);
+    for (std::size_t i = 0; i < queues_n; ++i) load(i, o.queue_size);
+  }
+  /// The driver of ring i loads anew, with a ring of this size.
+  void load(std::size_t i, std::uint16_t size) {
+    auto q =
+        std::make_unique<GuestQueue>(memory, size, options.address + i * kRing,
+                                     options.address + kArenas + i * options.arena, options.arena);
+    if (queues[i]) {
+      q->header = queues[i]->header;
+      q->event_idx = queues[i]->event_idx;
     }
+    queues[i] = std::move(q);
   }
 
   const Options options;
@@ -532,8 +541,9 @@ class FrontEnd {
   /// All rings from where their drivers see them, enabled.
   void start_rings() {
     for (std::uint32_t i = 0; i < guest.queues.size(); ++i) {
-      start_ring(i, guest.queues[i]->driver.used_idx());
+      // In this order, as QEMU: a ring that is started and not enabled discards what waits in it.
       if (has(features, kFeatureProtocol)) must(enable(i), "set_vring_enable");
+      start_ring(i, guest.queues[i]->driver.used_idx());
     }
     for (auto& q : guest.queues) take_signals(q->call);
   }
