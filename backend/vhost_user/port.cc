@@ -116,7 +116,7 @@ void Port::take(Fd socket) {
   ++connections_;
 }
 
-void Port::accept() noexcept {
+void Port::let_in() noexcept {
   Fd peer(accept4(listening(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
   if (!peer) {
     // Out of descriptors, or it was shut down: a listener that stays readable must not keep us
@@ -194,7 +194,7 @@ void Port::serve() noexcept {
     }
   }
   // Only now: who knocks may be the front end that has just hung up.
-  if (knocked) accept();
+  if (knocked) let_in();
 }
 
 /// Applies what the front end says.

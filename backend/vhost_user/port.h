@@ -58,7 +58,7 @@ class Port final : public sw::Port {
   void watch(int fd);
   void serve() noexcept;
   void converse() noexcept;
-  void accept() noexcept;
+  void let_in() noexcept;
   void dial() noexcept;
   void try_again() noexcept;
   void later() noexcept;
