@@ -31,7 +31,8 @@ inline constexpr std::uint32_t kMaxFrame = 65535 + 14 + 8;
 /// IEEE 802.3: two addresses and a type. What is shorter is a runt.
 inline constexpr std::uint32_t kMinFrame = sizeof(EthHeader);
 
-/// virtio_net_hdr in host byte order (virtio 1.2, 5.1.6); all zero: a complete frame.
+/// virtio_net_hdr without num_buffers (virtio 1.2, 5.1.6), laid out as it is on a ring; all zero: a
+/// complete frame.
 struct Offload {
   std::uint8_t flags = 0;     ///< VIRTIO_NET_HDR_F_*
   std::uint8_t gso_type = 0;  ///< VIRTIO_NET_HDR_GSO_*
@@ -44,6 +45,9 @@ struct Offload {
   bool is_gso() const noexcept { return gso_type != VIRTIO_NET_HDR_GSO_NONE; }
   bool none() const noexcept { return !needs_csum() && !is_gso(); }
 };
+
+static_assert(sizeof(Offload) == sizeof(virtio_net_hdr) &&
+              __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__);
 
 inline Offload offload_of(const virtio_net_hdr_v1& h) noexcept {
   return {h.flags, h.gso_type, h.hdr_len, h.gso_size, h.csum_start, h.csum_offset};

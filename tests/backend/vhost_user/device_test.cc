@@ -73,7 +73,7 @@ TEST(VhostUserDeviceTest, MtuWithinBounds) {
 TEST(VhostUserDeviceTest, OnlyWhatIsOfferedIsAgreed) {
   Pair p;
   p.front.negotiate();
-  EXPECT_FALSE(p.front.tell(Request::set_features, kFeatures | bit(VIRTIO_F_RING_PACKED)));
+  EXPECT_FALSE(p.front.tell(Request::set_features, kFeatures | bit(63)));
   EXPECT_FALSE(p.front.tell(Request::set_features, ~std::uint64_t{0}));
   EXPECT_FALSE(
       p.front.tell(Request::set_protocol_features, kProtocolFeatures | bit(kInflightShmfd)));

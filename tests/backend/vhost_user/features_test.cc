@@ -39,8 +39,7 @@ TEST(VhostUserFeaturesTest, TheOfferIsTheSameToEveryone) {
   EXPECT_EQ(offer(), first) << "a front end that reconnects keeps what it agreed";
   // Completing in order is what a front end without IN_ORDER's own records relies on.
   EXPECT_TRUE(has(kFeatures, VIRTIO_F_IN_ORDER));
-  // A packed ring can't be restored after a crash from what lies in the guest's memory.
-  EXPECT_FALSE(has(kFeatures, VIRTIO_F_RING_PACKED));
+  EXPECT_TRUE(has(kFeatures, VIRTIO_F_RING_PACKED));
 }
 
 TEST(VhostUserFeaturesTest, NamesForPeople) {

@@ -421,7 +421,8 @@ class Guest {
 class FrontEnd {
  public:
   /// All but dirty logging, which is switched on while a guest runs, and what only a plug knows.
-  static constexpr std::uint64_t kWanted = kFeatures & ~bit(kFeatureLogAll);
+  static constexpr std::uint64_t kWanted =
+      kFeatures & ~bit(kFeatureLogAll) & ~bit(VIRTIO_F_RING_PACKED);
   static constexpr std::uint64_t kWantedProtocol = kProtocolFeatures & ~bit(kDoorbell);
 
   FrontEnd(Wire connection, Guest& g) : wire(std::move(connection)), guest(g) {}
