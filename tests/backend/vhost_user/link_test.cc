@@ -331,6 +331,21 @@ TEST_F(LinkTest, ABrokenRingStaysBroken) {
   EXPECT_FALSE(readable(a.plug.fd()));
 }
 
+TEST_F(LinkTest, ADoorbellThatADeadSwitchTookIsMended) {
+  auto hall = std::make_unique<Hall>();
+  LinkedPlug a;
+  const Mapping memory(a.plug.shared().memory.get(), PlugLayout::kSize);
+  hall.reset();
+  ASSERT_TRUE(soon([&] { return !a.link.up(); }));
+  // It took the word, and died before it signalled.
+  store_relaxed(reinterpret_cast<std::uint32_t*>(memory.data()), std::uint32_t{0});
+  hall = std::make_unique<Hall>();
+  ASSERT_TRUE(soon([&] { return a.link.up(); }));
+  LinkedPlug b;
+  ASSERT_TRUE(b.send(to_all(2, 100, 1)));
+  EXPECT_TRUE(same(a.next(), to_all(2, 100, 1)));
+}
+
 TEST_F(LinkTest, SwitchesComeAndGoUnderLoad) {
   auto hall = std::make_unique<Hall>();
   LinkedPlug a, b;
