@@ -20,8 +20,8 @@
 namespace rp::backend::vhost_user {
 namespace {
 
-/// Turns between two looks at the sockets while frames flow.
-constexpr unsigned kLookEvery = 64;
+/// Turns from one look at the sockets to the next, but for those that our descriptor woke us for.
+constexpr unsigned kLookEvery = 16;
 /// Between two attempts to reach a front end that does not listen yet, or to let one in.
 constexpr long kPauseMs = 200;
 
@@ -179,41 +179,39 @@ void Port::hang_up() noexcept {
 /// Looks at what the descriptor woke us for.
 void Port::serve() noexcept {
   look_ = false;
+  turns_ = 0;
   std::array<epoll_event, 32> events;
   const int n = epoll_wait(epoll_.get(), events.data(), events.size(), 0);
-  bool knocked = false;
+  bool knocked = false, heard = false;
   for (int i = 0; i < n; ++i) {
     const int fd = events[static_cast<std::size_t>(i)].data.fd;
     if (fd < 0) continue;  // a kick, which is all it had to say
     if (channel_ && fd == channel_->fd()) {
-      converse();
+      heard = converse();
     } else if (fd == later_.get()) {
       try_again();
     } else {
       knocked = true;
     }
   }
-  // Only now: who knocks may be the front end that has just hung up.
-  if (knocked) let_in();
+  // Who knocks may come after a front end that has hung up, behind its last messages.
+  if (knocked && !heard) let_in();
 }
 
-/// Applies what the front end says.
-void Port::converse() noexcept {
+/// Applies one message, no more: some cost as much as thousands of frames, and a front end that
+/// talks without end must keep nobody waiting. False: there was none, or no more will come.
+bool Port::converse() noexcept {
   // What was sent since the last flush must be seen before a ring stops.
   flush({});
-  // So that a front end that talks without end keeps nobody waiting; what is left, epoll shows
-  // again.
-  constexpr int kMessagesAtOnce = 64;
   Message m;
-  for (int n = 0; n < kMessagesAtOnce; ++n) {
-    const Channel::Status status = channel_->read(m);
-    if (status == Channel::Status::none) break;
-    if (status == Channel::Status::closed || !device_.handle(m, *channel_)) {
-      hang_up();
-      return;
-    }
+  const Channel::Status status = channel_->read(m);
+  if (status == Channel::Status::none) return false;
+  if (status == Channel::Status::closed || !device_.handle(m, *channel_)) {
+    hang_up();
+    return false;
   }
   look_again();
+  return true;
 }
 
 /// Brings what the bursts use in line with the device.
@@ -229,7 +227,7 @@ void Port::look_again() noexcept {
 }
 
 void Port::receive(sw::Burst& burst, Instant) noexcept {
-  if (look_ || ++turns_ % kLookEvery == 0) serve();
+  if (look_ || ++turns_ == kLookEvery) serve();
   announce(burst);
   // A queue that fills every burst would keep the others out: each comes first in its turn.
   if (from_.size() > 1) std::rotate(from_.begin(), from_.begin() + 1, from_.end());
@@ -294,7 +292,6 @@ bool Port::arm(Instant) noexcept {
   for (const Virtqueue* q : from_) quiet &= !q->polled() && q->queue()->enable_notifications();
   // The loop's edge for what came while we were polled is gone.
   pollfd waiting{epoll_.get(), POLLIN, 0};
-  look_ = true;
   return quiet && poll(&waiting, 1, 0) == 0;
 }
 

@@ -57,7 +57,7 @@ class Port final : public sw::Port {
   void keep_state(const PortOptions& o);
   void watch(int fd);
   void serve() noexcept;
-  void converse() noexcept;
+  bool converse() noexcept;
   void let_in() noexcept;
   void dial() noexcept;
   void try_again() noexcept;
@@ -83,7 +83,7 @@ class Port final : public sw::Port {
   bool link_up_ = false;
 
   bool look_ = true;
-  unsigned turns_ = 0;
+  unsigned turns_ = 0;  ///< since the last look
   std::array<std::uint8_t, 60> rarp_{};
   std::uint64_t connections_ = 0, protocol_faults_ = 0;
 };
