@@ -63,7 +63,7 @@ TEST(VhostUserDeviceTest, AnswersWhatItIsAsked) {
 TEST(VhostUserDeviceTest, MtuWithinBounds) {
   Pair p;
   p.front.negotiate();
-  for (const std::uint64_t mtu : {68, 1280, 1500, 9000, 65535})
+  for (const std::uint64_t mtu : {68u, 1280u, 1500u, 9000u, 65535u})
     EXPECT_TRUE(p.front.tell(Request::net_set_mtu, mtu)) << mtu;
   for (const std::uint64_t mtu : {std::uint64_t{0}, std::uint64_t{67}, std::uint64_t{65536},
                                   (std::uint64_t{1} << 32) + 1500, ~std::uint64_t{0}})
@@ -324,7 +324,6 @@ TEST(VhostUserDeviceTest, T_VU_2_EveryMessageWithAnyDescriptors) {
     p.front.start();
   }
   const Footprint before;
-  std::size_t closed = 0;
   for (std::uint32_t request = 0; request <= 44; ++request) {
     for (const std::size_t n : {0u, 1u, 2u, 7u, 8u, 9u, 253u}) {
       for (const auto& kind : {events, memories}) {
@@ -334,7 +333,6 @@ TEST(VhostUserDeviceTest, T_VU_2_EveryMessageWithAnyDescriptors) {
         p.front.wire.send(static_cast<Request>(request), payload.data(), payload.size(),
                           std::span(kind).first(n));
         for (int i = 0; i < 3; ++i) p.back.turn();
-        closed += p.front.wire.closed(std::chrono::milliseconds(0));
         EXPECT_EQ(p.back.port->gone(), n > kMaxFds) << request << " with " << n;
       }
     }
@@ -486,7 +484,7 @@ TEST(VhostUserDeviceTest, T_VU_6_RandomMessagesInAnyOrder) {
       std::uint8_t answers[4096];
       while (recv(p->front.wire.fd(), answers, sizeof answers, MSG_DONTWAIT) > 0) {
       }
-      if (n % 1000 == 0) {
+      if (n % 500 == 499) {
         refused += p->back.counter("vhost-user.refused-messages");
         p->front.vanish();
         honest.guest.in().refill();

@@ -124,12 +124,11 @@ TEST_F(VhostUserListeningTest, TheNextKnocksBeforeTheLastHangsUp) {
 /// The descriptors that a process has left, taken while this lives.
 class OutOfDescriptors {
  public:
-  explicit OutOfDescriptors(std::size_t left) {
+  OutOfDescriptors() {
     getrlimit(RLIMIT_NOFILE, &before_);
     const rlimit few{64, before_.rlim_max};
     setrlimit(RLIMIT_NOFILE, &few);
     for (int fd = 0; (fd = dup(0)) >= 0;) taken_.emplace_back(fd);
-    for (; left > 0 && !taken_.empty(); --left) taken_.pop_back();
   }
   ~OutOfDescriptors() { setrlimit(RLIMIT_NOFILE, &before_); }
   OutOfDescriptors(const OutOfDescriptors&) = delete;
@@ -140,17 +139,17 @@ class OutOfDescriptors {
 };
 
 TEST_F(VhostUserListeningTest, OutOfDescriptorsItSleepsAndLetsInLater) {
-  std::optional<FrontEnd> front;
+  FrontEnd front = dial();
+  DirectPort& door = back;  // UBSan looks at a member's object through a pipe
   {
-    const OutOfDescriptors none(1);
-    front.emplace(dial());
-    back.turn();
-    EXPECT_NO_THROW(back.run()) << "it spins on a listener that it can't accept from";
+    const OutOfDescriptors none;
+    door.turn();
+    EXPECT_NO_THROW(door.run()) << "it spins on a listener that it can't accept from";
   }
   pollfd p{back.port->poll_fd(), POLLIN, 0};
   ASSERT_EQ(poll(&p, 1, 20'000), 1) << "it never tries again";
   back.turn();
-  EXPECT_NO_THROW(front->start());
+  EXPECT_NO_THROW(front.start());
   EXPECT_TRUE(back.port->link_up());
 }
 
