@@ -307,7 +307,7 @@ TEST(VhostUserLoopTest, T_VU_6_OthersAreServedMeanwhile) {
   });
   const std::uint64_t beside = rate();
   stop = true;
-  busy.front->wire.close();
+  shutdown(busy.front->wire.fd(), SHUT_RDWR);
   chatter.join();
   RecordProperty("alone", std::to_string(alone));
   RecordProperty("beside", std::to_string(beside));
