@@ -4,7 +4,7 @@
 // Theory of operation: the port listens on a UNIX path, dials one, or is given a connection, and
 // serves one front end at a time. All happens on the switch's thread, in receive(): when the
 // port's descriptor woke the loop, and now and then while frames flow, it looks at its sockets and
-// applies the messages that came. The descriptor is an epoll of its own over listener, connection
+// applies the next message. The descriptor is an epoll of its own over listener, connection
 // and kick descriptors. A front end that goes takes its rings with it; the port stays, without
 // link, for the next one.
 #pragma once

@@ -734,5 +734,21 @@ TEST(VhostUserPortTest, ARestartedBackEndLosesAndRepeatsNoDescriptor) {
   EXPECT_EQ(guest.in().driver.in_flight(), 256);
 }
 
+TEST(VhostUserPortTest, StopsItsRingsAndHangsUpInOneBreath) {
+  for (const bool all : {true, false}) {
+    Pair p;
+    p.front.start();
+    p.guest.out().offer(pattern(60, 1));
+    p.guest.out().publish();
+    for (std::uint32_t i = all ? 0 : 1; i < 2; ++i) {
+      const VringState state{i, 0};
+      p.front.wire.send(Request::get_vring_base, &state, sizeof state);
+    }
+    p.front.vanish();
+    EXPECT_NO_THROW(p.back.run());
+    EXPECT_TRUE(p.back.port->gone());
+  }
+}
+
 }  // namespace
 }  // namespace rp::backend::vhost_user
