@@ -1,0 +1,183 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""test_vhost_user.py - guests of unmodified QEMU on the vhost-user doors of `ringplug switch`."""
+
+import json
+import re
+import time
+import unittest
+
+import guest
+import hosts
+import qemu
+import sandbox
+import switch_process
+import tap
+
+MIB = 1 << 20
+MACS = ("52:54:00:12:34:50", "52:54:00:12:34:51", "52:54:00:12:34:52")
+
+
+def setup():
+    guest.prepare("virtio-net-pci")
+    sandbox.enter()
+
+
+def transferred(text):
+    """(bytes, sha256) of what guest_net printed."""
+    return re.search(r"bytes=(\d+) ms=\d+ sha256=(\w+)", text).groups()
+
+
+class _Rings(unittest.TestCase):
+    """Two guests and slirp on one switch."""
+
+    packed = False
+    one = two = switch = None
+
+    @classmethod
+    def setUpClass(cls):
+        cls.port = hosts.free_port()
+        cls.switch = switch_process.Switch(
+            3, f"slirp?hostfwd=tcp:127.0.0.1:{cls.port}-10.0.2.50:9000")
+        cls.addClassCleanup(cls.switch.close)
+        cls.switch.start()
+        guests = []
+        for number in 0, 1:
+            vm = switch_process.boot(cls.switch.doors[number], MACS[number], cls.packed)
+            cls.addClassCleanup(vm.close)
+            vm.start()
+            vm.ok(f"ip link set eth0 up && ip addr add 10.0.2.5{number}/24 dev eth0")
+            guests.append(vm)
+        cls.one, cls.two = guests
+
+    @classmethod
+    def diagnostics(cls):
+        return "\n".join(vm.diagnostics() for vm in (cls.one, cls.two) if vm)
+
+    def test_features(self):
+        """show tells what guest and switch agreed on"""
+        ports = {p["name"]: p for p in json.loads(self.switch.show())["ports"]}
+        port = ports[f"vhost-user:{self.switch.doors[0]}"]
+        self.assertTrue(port["link"])
+        agreed = port["detail"].split()
+        for name in "version-1", "mrg-rxbuf", "event-idx", "indirect", "guest-tso4", "host-tso4":
+            self.assertIn(name, agreed)
+        self.assertEqual("packed" in agreed, self.packed)
+        self.assertFalse(ports[f"vhost-user:{self.switch.doors[2]}"]["link"])
+
+    def test_dhcp(self):
+        """slirp's DHCP server answers through the switch"""
+        self.assertEqual(self.one.dhcp()["router"], "10.0.2.2")
+        self.one.ok("ip addr add 10.0.2.50/24 dev eth0 2>/dev/null; true")
+
+    def test_bulk_to_host(self):
+        """64 MiB from guest to host, SHA-256 equal at both ends"""
+        with hosts.TcpSink() as sink:
+            text = self.one.ok(f"guest_net send 10.0.2.2 {sink.port} {64 * MIB}", 150)
+            got = sink.result(10)
+        self.assertEqual((str(got.bytes), got.sha256), transferred(text))
+        self.assertEqual(got.bytes, 64 * MIB)
+
+    def test_bulk_to_guest(self):
+        """64 MiB from host to guest through hostfwd, SHA-256 equal at both ends"""
+        self.one.begin("guest_net sink 9000", 150)
+        self.one.expect("ready\n")
+        hosts.send_all(("127.0.0.1", self.port), hosts.payload(64 * MIB, "bulk"), 120)
+        status, text = self.one.finish()
+        self.assertEqual(status, 0, text)
+        self.assertEqual(transferred(text),
+                         (str(64 * MIB), hosts.payload_sha256(64 * MIB, "bulk")))
+
+    def test_idle(self):
+        """two idle guests cost the switch no wake-up in 10 s"""
+        # Guests speak by themselves now and then: one quiet window in five will do.
+        for _ in range(5):
+            before = qemu.switches(self.switch.process.pid, "rp-")
+            self.assertTrue(before, "no thread is named rp-...")
+            time.sleep(10)
+            after = qemu.switches(self.switch.process.pid, "rp-")
+            woken = {t: after[t] - n for t, n in before.items()}
+            if not any(woken.values()):
+                return
+        self.fail(f"voluntary context switches in 10 s: {woken}")
+
+    def test_killed_under_load(self):
+        """the switch is killed four times during a transfer, which ends with the right sum"""
+        size = 200 * MIB
+        self.two.begin("guest_net sink 9000", 200)
+        self.two.expect("ready\n")
+        self.one.begin(f"guest_net send 10.0.2.51 9000 {size}", 200)
+        for _ in range(4):
+            time.sleep(0.7)
+            self.switch.kill()
+            self.switch.start()
+        status, sent = self.one.finish()
+        self.assertEqual(status, 0, sent)
+        status, got = self.two.finish()
+        self.assertEqual(status, 0, got)
+        self.assertEqual(transferred(sent), transferred(got))
+        self.assertEqual(transferred(got)[0], str(size))
+
+    def test_killed_idle(self):
+        """pings pass again within 3 s of a switch's death (QEMU looks for it once a second)"""
+        self.one.ok("ping -c 1 10.0.2.51")
+        for _ in range(2):
+            self.switch.kill()
+            self.switch.start()
+            self.one.ok("timeout 3 sh -c 'until ping -c 1 -W 1 10.0.2.51; do :; done'")
+
+    def test_reboot(self):
+        """the card works after its driver was unloaded and loaded again"""
+        self.two.ok("rmmod virtio_net && insmod /modules/virtio_net.ko && "
+                    "ip link set eth0 up && ip addr add 10.0.2.51/24 dev eth0")
+        self.one.ok("ping -c 3 10.0.2.51")
+
+    def test_zz_end(self):
+        """SIGTERM ends the switch with 0"""
+        self.assertEqual(self.switch.end(), 0)
+        self.assertEqual([d.name for d in self.switch.directory.glob("vm*")
+                          if not d.name.endswith(".state")], [])
+
+
+class Split(_Rings):
+    pass
+
+
+class Packed(_Rings):
+    packed = True
+
+
+class Migration(unittest.TestCase):
+    def test_live_migration(self):
+        """a guest moves to another QEMU and another door; a running ping loses a few at most"""
+        with switch_process.Switch(3) as switch:
+            state = switch.directory / "migration"
+            here = switch_process.boot(switch.doors[0], MACS[0])
+            there = switch_process.boot(switch.doors[1], MACS[0], False,
+                                        "-incoming", f"unix:{state}")
+            peer = switch_process.boot(switch.doors[2], MACS[2])
+            with here, peer:
+                here.ok("ip link set eth0 up && ip addr add 10.0.2.50/24 dev eth0")
+                peer.ok("ip link set eth0 up && ip addr add 10.0.2.52/24 dev eth0")
+                peer.ok("ping -c 2 10.0.2.50")
+                # Not its own start(), which waits for a guest that boots.
+                qemu.Qemu.start(there)
+                self.addCleanup(there.close)
+                peer.begin("ping -c 100 -i 0.2 10.0.2.50", 60)
+                time.sleep(2)
+                here.qmp.command("migrate", uri=f"unix:{state}")
+                for _ in range(150):
+                    status = here.qmp.command("query-migrate")
+                    if status["status"] in ("completed", "failed"):
+                        break
+                    time.sleep(0.2)
+                self.assertEqual(status["status"], "completed", status)
+                _, text = peer.finish()
+                lost = re.search(r"(\d+) packets transmitted, (\d+) packets received", text)
+                sent, back = map(int, lost.groups())
+                tap.note(f"{sent - back} of {sent} pings lost; downtime {status.get('downtime')} ms")
+                self.assertLessEqual(sent - back, 5, text)
+                there.ok("ping -c 2 10.0.2.52")
+
+
+if __name__ == "__main__":
+    tap.main(setup)
