@@ -60,7 +60,7 @@
  *
  * THE HOST PROCESS stays as it was: no signal handlers, no signals, no environment, no limits are
  * touched. ringplug writes nothing but its log: to the callback you gave, else to GLib's structured
- * log. Threads are named rp-*, block all signals, and are gone after the last close,
+ * log. Threads are named rp-*, block all signals but SIGBUS, and are gone after the last close,
  * as are all descriptors and mappings. All descriptors are close-on-exec. After fork() the child
  * must not use any object: calls return RP_ECLOSED there; rp_*_close() and _free() do nothing.
  *
@@ -116,6 +116,12 @@ typedef struct rp_error {
 
 /* The version of the library in use, such as "0.1.0". Static. */
 RP_API const char *rp_version(void);
+
+/* For a SIGBUS handler of the host's (SA_SIGINFO; pass si_addr): a guest whose memory we share may cut
+ * it short, and the thread that touches it then gets this signal. 1: the address was in such memory;
+ * zeroes are there now, so return from the handler; the guest's port ends. 0: it was not ours. The
+ * library itself handles no signal; `ringplug switch` does. Any thread; async-signal-safe. */
+RP_API int rp_handle_sigbus(const void *address);
 
 /* What a log callback is told. */
 enum { RP_LOG_ERROR = 0, RP_LOG_WARNING = 1, RP_LOG_INFO = 2, RP_LOG_DEBUG = 3 };

@@ -7,6 +7,7 @@
 #include "api/guard.h"
 #include "api/objects.h"
 #include "api/options.h"
+#include "backend/lost_memory.h"
 #include "backend/modes.h"
 #include "base/runtime_dir.h"
 #include "base/unix_socket.h"
@@ -96,6 +97,10 @@ extern "C" {
 
 const char* rp_version(void) {
   return RP_VERSION;
+}
+
+int rp_handle_sigbus(const void* address) {
+  return backend::replace_lost_memory(address) ? 1 : 0;
 }
 
 void rp_locators(void (*fn)(void*, const rp_locator_info*), void* opaque) {

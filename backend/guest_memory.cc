@@ -2,6 +2,7 @@
 // guest_memory.cc - mappings and the checks that regions must pass.
 #include "backend/guest_memory.h"
 
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -33,6 +34,9 @@ Mapping::Mapping(int fd, std::size_t size, std::uint64_t offset) : size_(size) {
                  static_cast<off_t>(offset - lead_));
   if (p == MAP_FAILED) throw_errno("mapping shared memory", errno);
   base_ = static_cast<std::uint8_t*>(p);
+  const int seals = fcntl(fd, F_GET_SEALS);
+  if (seals < 0 || !(seals & F_SEAL_SHRINK))
+    watched_ = std::make_unique<WatchedMapping>(base_, mapped_);
 }
 
 Mapping::Mapping(Mapping&& other) noexcept {
@@ -42,12 +46,14 @@ Mapping::Mapping(Mapping&& other) noexcept {
 Mapping& Mapping::operator=(Mapping&& other) noexcept {
   std::swap(base_, other.base_);
   std::swap(lead_, other.lead_);
+  std::swap(watched_, other.watched_);
   std::swap(size_, other.size_);
   std::swap(mapped_, other.mapped_);
   return *this;
 }
 
 Mapping::~Mapping() {
+  watched_.reset();
   if (base_) munmap(base_, mapped_);
 }
 

@@ -14,6 +14,8 @@
 #include <utility>
 #include <vector>
 
+#include "backend/lost_memory.h"
+
 namespace rp::backend {
 
 /// One mapping of a descriptor's bytes; unmapped when it goes.
@@ -27,11 +29,14 @@ class Mapping {
 
   std::uint8_t* data() const noexcept { return base_ + lead_; }
   std::size_t size() const noexcept { return size_; }
+  /// True once the file was cut short and a SIGBUS handler put other pages there (lost_memory.h).
+  bool lost() const noexcept { return watched_ && watched_->lost(); }
 
  private:
   std::uint8_t* base_ = nullptr;  ///< on a page
   std::size_t lead_ = 0;          ///< bytes of that page before ours
   std::size_t size_ = 0;
+  std::unique_ptr<WatchedMapping> watched_;  ///< null: the file can't shrink
   std::size_t mapped_ = 0;  ///< whole pages: huge ones are unmapped in no other measure
 };
 
@@ -61,6 +66,13 @@ class GuestMemory {
   void wrote(const void* p, std::uint64_t len) const noexcept {
     if (log_) [[unlikely]]
       mark(static_cast<const std::uint8_t*>(p), len);
+  }
+
+  /// A region's file was cut short: nothing here is the driver's to rely on any more.
+  bool lost() const noexcept {
+    for (const Region& r : regions_)
+      if (r.mapping->lost()) return true;
+    return false;
   }
 
   /// The driver's address of what its process has at `user`.

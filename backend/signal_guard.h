@@ -7,13 +7,15 @@
 
 namespace rp::backend {
 
-/// Blocks every signal on this thread for its lifetime. A SIGPIPE raised meanwhile is swallowed, as
+/// Blocks every signal on this thread for its lifetime, but for SIGBUS, which is how the thread's own
+/// touch of memory that a guest took away shows (lost_memory.h). A SIGPIPE raised meanwhile is swallowed, as
 /// libslirp writes to sockets without MSG_NOSIGNAL; one that was pending before stays pending.
 class SignalsBlocked {
  public:
   SignalsBlocked() noexcept {
     sigset_t all;
     sigfillset(&all);
+    sigdelset(&all, SIGBUS);
     pthread_sigmask(SIG_SETMASK, &all, &before_);
     sigset_t pending;
     sigpending(&pending);

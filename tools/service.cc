@@ -28,6 +28,21 @@ void log_line(void* name, int level, const char* sentence) {
   std::fprintf(stderr, "%s: %s\n", static_cast<std::string*>(name)->c_str(), sentence);
 }
 
+/// A guest that cuts its memory short loses its port; whatever else raises this ends us as ever.
+void on_sigbus(int signal, siginfo_t* info, void*) {
+  if (rp_handle_sigbus(info->si_addr)) return;
+  struct sigaction standard {};
+  standard.sa_handler = SIG_DFL;
+  sigaction(signal, &standard, nullptr);
+}
+
+void survive_lost_memory() {
+  struct sigaction action {};
+  action.sa_sigaction = on_sigbus;
+  action.sa_flags = SA_SIGINFO;
+  sigaction(SIGBUS, &action, nullptr);
+}
+
 /// As nohup has it; a blocked signal would come through all the same.
 bool ignored(int signal) {
   struct sigaction now;
@@ -50,6 +65,7 @@ Signals::Signals() {
   if (fd_ < 0) throw Complaint(kFailed, std::string("making a signalfd: ") + g_strerror(errno));
   sigaddset(&ends, SIGPIPE);
   pthread_sigmask(SIG_BLOCK, &ends, nullptr);
+  survive_lost_memory();
 }
 
 Signals::~Signals() {

@@ -44,6 +44,8 @@ class Device {
   /// Rings the bell of a front end that is a plug; false: it is none, call() it.
   bool ring_doorbell(std::uint16_t published) noexcept;
 
+  /// The guest's memory was cut short: end the connection.
+  bool lost() const noexcept { return memory_ && memory_->lost(); }
   /// The guest can be sent to.
   bool link_up() const noexcept;
   std::uint64_t features() const noexcept { return features_; }

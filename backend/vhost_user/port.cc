@@ -228,6 +228,7 @@ void Port::look_again() noexcept {
 
 void Port::receive(sw::Burst& burst, Instant) noexcept {
   if (look_ || ++turns_ == kLookEvery) serve();
+  if (device_.lost()) hang_up();
   announce(burst);
   // A queue that fills every burst would keep the others out: each comes first in its turn.
   if (from_.size() > 1) std::rotate(from_.begin(), from_.begin() + 1, from_.end());
@@ -284,7 +285,7 @@ bool Port::flush(Instant) noexcept {
     if (queue->publish() && !device_.ring_doorbell(queue->published())) q->call();
     if (q->report_fault()) link_up_ = device_.link_up();
   }
-  return false;
+  return device_.lost();
 }
 
 bool Port::arm(Instant) noexcept {

@@ -65,8 +65,9 @@ def netdev_qmp(mode, options=(), name="n0", on=None):
 
 
 def environment():
-    """This process's environment, with the build tree's plugin in it."""
-    return dict(os.environ, VDEPLUGIN_PATH=str(PLUGIN_DIR), LC_ALL="C.UTF-8")
+    """This process's environment, with the build tree's plugin before libvdeplug's own."""
+    own = [str(d) for d in pathlib.Path("/usr/lib").glob("*/vdeplug")]
+    return dict(os.environ, VDEPLUGIN_PATH=":".join([str(PLUGIN_DIR), *own]), LC_ALL="C.UTF-8")
 
 
 def tied(command):

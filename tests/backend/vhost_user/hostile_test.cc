@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // hostile_test.cc - drivers that break the rules behind a front end that keeps them.
 #include <gtest/gtest.h>
+#include <signal.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <cstdio>
 #include <random>
 #include <thread>
 
+#include "backend/lost_memory.h"
 #include "switch/offload.h"
 #include "switch/switch.h"
 #include "tests/backend/scale.h"
@@ -245,6 +248,48 @@ Bytes tcp(std::size_t size) {
 }
 sw::Offload tso(std::uint16_t size) {
   return {VIRTIO_NET_HDR_F_NEEDS_CSUM, VIRTIO_NET_HDR_GSO_TCPV4, 54, size, 34, 16};
+}
+
+/// What a switch process has (tools/service.cc).
+class SigbusHandled {
+ public:
+  SigbusHandled() {
+    struct sigaction action {};
+    action.sa_flags = SA_SIGINFO;
+    action.sa_sigaction = [](int, siginfo_t* info, void*) {
+      if (!replace_lost_memory(info->si_addr)) _exit(99);
+    };
+    sigaction(SIGBUS, &action, &before_);
+  }
+  ~SigbusHandled() { sigaction(SIGBUS, &before_, nullptr); }
+
+ private:
+  struct sigaction before_ {};
+};
+
+TEST_F(VhostUserSwitchedTest, T_VU_5_MemoryCutShortEndsItsPortAlone) {
+  const SigbusHandled handled;
+  Member c{s, "c", FrontEnd::kWanted};
+  b.guest.in().refill();
+  from_a(ethernet(kMacB, kMacA, 100));
+  ASSERT_EQ(at_b().size(), 1u);
+  // B's receive buffers go, and C's frames under way: one is written to, the other read from.
+  c.guest.out().offer(ethernet(kAll, kMacB + 1, 1000));
+  c.guest.out().publish();
+  ASSERT_EQ(ftruncate(b.guest.file.get(), 0), 0);
+  ASSERT_EQ(ftruncate(c.guest.file.get(), 0), 0);
+  a.guest.out().offer(ethernet(kMacB, kMacA, 1000));
+  a.guest.out().publish();
+  EXPECT_EQ(turn(a), 1u);
+  turn(b);
+  for (int i = 0; i < 3; ++i) turn(c);
+  EXPECT_TRUE(b.port->gone());
+  EXPECT_TRUE(c.port->gone());
+  EXPECT_FALSE(a.port->gone());
+  Member d{s, "d", FrontEnd::kWanted};
+  d.guest.in().refill();
+  from_a(ethernet(kAll, kMacA, 100));
+  EXPECT_TRUE(d.guest.in().take()) << "the others go on";
 }
 
 TEST_F(VhostUserSwitchedTest, T_HDR_1_ChecksumsPastTheFrame) {
