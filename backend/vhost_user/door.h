@@ -31,6 +31,7 @@ class Door final : public sw::Port {
   }
   bool flush(Instant) noexcept override { return false; }
   bool arm(Instant now) noexcept override;
+  void disarm() noexcept override { turns_ = 0; }
   std::unique_ptr<sw::Port> accept(std::string& name) noexcept override;
   void report(const CounterSink& sink) const override;
   std::string describe() const override { return "listening"; }
@@ -42,6 +43,7 @@ class Door final : public sw::Port {
   Fd timer_, epoll_;
   bool closed_ = false;  ///< until the timer fires
   unsigned left_in_turn_ = 0;
+  unsigned turns_ = 0;
   std::uint64_t joined_ = 0, foreign_ = 0, back_offs_ = 0;
 };
 
