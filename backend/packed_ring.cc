@@ -198,6 +198,7 @@ bool PackedRing::publish() noexcept {
   in_flight_ = static_cast<std::uint16_t>(in_flight_ - completed_);
   if (state_) begin_batch();
   write_batch(desc_, size_, from, {journal_, count_});
+  memory_.wrote(desc_, size_ * sizeof(Descriptor));
   if (state_) {
     step();
     store_release(&state_->done, state_->begun);
@@ -226,6 +227,7 @@ bool PackedRing::enable_notifications() noexcept {
   const std::uint32_t flags =
       features_.event_idx ? VRING_PACKED_EVENT_FLAG_DESC : VRING_PACKED_EVENT_FLAG_ENABLE;
   store_full(device_event_, avail_.encoded() | flags << 16);  // pairs with [H]
+  memory_.wrote(device_event_, sizeof *device_event_);
   quiet_ = false;
   return !avail_.available(load_full(&desc_[avail_.index].flags));
 }
@@ -234,6 +236,7 @@ void PackedRing::disable_notifications() noexcept {
   // Unlike a split ring's event index, a stale slot comes round again soon.
   if (quiet_) return;
   store_relaxed(device_event_, std::uint32_t{VRING_PACKED_EVENT_FLAG_DISABLE} << 16);
+  memory_.wrote(device_event_, sizeof *device_event_);
   quiet_ = true;
 }
 
@@ -279,6 +282,7 @@ std::optional<std::uint32_t> PackedRing::recover(const GuestMemory& memory,
       const PackedCursor last = last_before(now.position, size);
       if (load_relaxed(&desc[last.index].addr) != now.addr) return {};
       write_batch(desc, size, from, {state.journal, now.count});
+      memory.wrote(desc, size * sizeof(Descriptor));
     }
     step();
     store_release(&state.done, state.begun);

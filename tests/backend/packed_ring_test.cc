@@ -24,6 +24,32 @@ constexpr std::uint16_t kAvail = MockPackedDriver::kAvail, kUsed = MockPackedDri
 
 // Legal drivers.
 
+TEST_F(PackedRingTest, T_LOG_2_WhatTheDeviceWritesIsLogged) {
+  constexpr std::uint16_t kPageOfDescriptors = 256;
+  const auto bitmap =
+      std::make_shared<const Mapping>(make_memfd(kEnd / 4096 / 8).get(), kEnd / 4096 / 8);
+  memory.set_log(bitmap);
+  start(kPageOfDescriptors);
+  const auto marked = [&](std::uint64_t address) {
+    const std::uint64_t page = address / 4096;
+    return (bitmap->data()[page / 8] >> page % 8 & 1) != 0;
+  };
+  driver->chain({{kData, 60}});
+  driver->publish();
+  ASSERT_EQ(pop(), 1);
+  ring->complete(chain, 0);
+  EXPECT_FALSE(marked(driver->where().desc));
+  ring->publish();
+  EXPECT_TRUE(marked(driver->where().desc));
+  EXPECT_FALSE(marked(driver->where().used));
+  ring->enable_notifications();
+  EXPECT_TRUE(marked(driver->where().used));
+  std::memset(bitmap->data(), 0, bitmap->size());
+  ring->disable_notifications();
+  EXPECT_TRUE(marked(driver->where().used));
+  EXPECT_FALSE(marked(kData)) << "the driver's buffer was read only";
+}
+
 TEST_F(PackedRingTest, ChainsOfEveryLengthAtEveryPlace) {
   for (const std::uint16_t size : {std::uint16_t{1}, std::uint16_t{7}, kSize}) {
     start(size);
