@@ -69,26 +69,28 @@ Channel::Status Channel::read(Message& out) noexcept {
   return Status::message;
 }
 
-bool Channel::reply(const Message& request, const void* payload, std::uint32_t size,
-                    int fd) noexcept {
-  Header h{request.header.request, kVersion | kReply, size};
-  iovec v[2] = {{&h, sizeof h}, {const_cast<void*>(payload), size}};
-  alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int))> control{};
+bool Channel::reply(const Message& request, const void* payload, std::uint32_t size) noexcept {
+  return send_message(socket_.get(), {request.header.request, kVersion | kReply, size}, payload);
+}
+
+bool send_message(int socket, Header h, const void* payload, int fd) noexcept {
+  iovec v[2] = {{&h, sizeof h}, {const_cast<void*>(payload), h.size}};
+  alignas(cmsghdr) char control[CMSG_SPACE(sizeof fd)] = {};
   msghdr m{};
   m.msg_iov = v;
   m.msg_iovlen = 2;
   if (fd >= 0) {
-    m.msg_control = control.data();
-    m.msg_controllen = control.size();
+    m.msg_control = control;
+    m.msg_controllen = sizeof control;
     cmsghdr* c = CMSG_FIRSTHDR(&m);
     c->cmsg_level = SOL_SOCKET;
     c->cmsg_type = SCM_RIGHTS;
     c->cmsg_len = CMSG_LEN(sizeof fd);
     std::memcpy(CMSG_DATA(c), &fd, sizeof fd);
   }
-  // A reply is far shorter than a socket's buffer: a short write means a peer that never reads.
-  return sendmsg(socket_.get(), &m, MSG_DONTWAIT | MSG_NOSIGNAL) ==
-         static_cast<ssize_t>(sizeof h + size);
+  // A message is far shorter than a socket's buffer: a short write means a peer that never reads.
+  return sendmsg(socket, &m, MSG_DONTWAIT | MSG_NOSIGNAL) ==
+         static_cast<ssize_t>(sizeof h + h.size);
 }
 
 }  // namespace rp::backend::vhost_user

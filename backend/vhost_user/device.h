@@ -37,8 +37,6 @@ class Device {
   void reset() noexcept;
 
   std::size_t pairs() const noexcept { return queues_.size() / 2; }
-  Virtqueue& receiveq(std::size_t pair) noexcept { return queues_[2 * pair]; }
-  Virtqueue& transmitq(std::size_t pair) noexcept { return queues_[2 * pair + 1]; }
   std::vector<Virtqueue>& queues() noexcept { return queues_; }
   const std::vector<Virtqueue>& queues() const noexcept { return queues_; }
   /// Rings the bell of a front end that is a plug; false: it is none, call() it.

@@ -11,6 +11,7 @@
 #include <initializer_list>
 
 #include "backend/signal_guard.h"
+#include "backend/vhost_user/channel.h"
 #include "backend/vhost_user/features.h"
 #include "base/error.h"
 #include "base/runtime_dir.h"
@@ -96,24 +97,9 @@ class Requests {
 
 void Requests::send(Request r, std::uint32_t flags, const void* payload, std::size_t size,
                     int fd) const {
-  Header h{static_cast<std::uint32_t>(r), kVersion | flags, static_cast<std::uint32_t>(size)};
-  iovec v[2] = {{&h, sizeof h}, {const_cast<void*>(payload), size}};
-  alignas(cmsghdr) char control[CMSG_SPACE(sizeof fd)] = {};
-  msghdr m{};
-  m.msg_iov = v;
-  m.msg_iovlen = 2;
-  if (fd >= 0) {
-    m.msg_control = control;
-    m.msg_controllen = sizeof control;
-    cmsghdr* c = CMSG_FIRSTHDR(&m);
-    c->cmsg_level = SOL_SOCKET;
-    c->cmsg_type = SCM_RIGHTS;
-    c->cmsg_len = CMSG_LEN(sizeof fd);
-    std::memcpy(CMSG_DATA(c), &fd, sizeof fd);
-  }
+  const Header h{static_cast<std::uint32_t>(r), kVersion | flags, static_cast<std::uint32_t>(size)};
   // One short message at a time is under way: it always fits.
-  if (sendmsg(socket_, &m, MSG_NOSIGNAL | MSG_DONTWAIT) != static_cast<ssize_t>(sizeof h + size))
-    throw Error(Errc::system, what_ + " hung up");
+  if (!send_message(socket_, h, payload, fd)) throw Error(Errc::system, what_ + " hung up");
 }
 
 std::uint64_t Requests::answer(Request r) const {

@@ -110,18 +110,10 @@ struct DoorbellPlace {
 struct LogArea {
   std::uint64_t size, offset;
 };
-struct InflightArea {
-  std::uint64_t size, offset;
-  std::uint16_t queues, queue_size;
-};
-struct ConfigArea {
-  std::uint32_t offset, size, flags;
-  std::uint8_t bytes[256];
-};
 
 /// No payload is longer.
 inline constexpr std::uint32_t kMaxPayload = 512;
-static_assert(sizeof(MemoryTable) <= kMaxPayload && sizeof(ConfigArea) <= kMaxPayload);
+static_assert(sizeof(MemoryTable) <= kMaxPayload);
 /// No message carries more descriptors.
 inline constexpr std::size_t kMaxFds = 8;
 
