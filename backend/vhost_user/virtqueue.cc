@@ -5,8 +5,6 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
-#include <utility>
-
 #include "backend/vhost_user/features.h"
 #include "base/error.h"
 
@@ -105,20 +103,22 @@ void Virtqueue::pause() noexcept {
 }
 
 std::uint32_t Virtqueue::stop() noexcept {
-  pause();
+  end();
   if (state_) state_->magic = 0;
+  return base_.value_or(0);
+}
+
+void Virtqueue::end() noexcept {
+  pause();
   started_ = addressed_ = enabled_ = fault_told_ = false;
   unwatch();
   kick_.reset();
   call_.reset();
-  return base_.value_or(0);
 }
 
 void Virtqueue::forget() noexcept {
   // The state stays: a front end that comes back goes on with its rings.
-  PackedState* const state = std::exchange(state_, nullptr);
-  stop();
-  state_ = state;
+  end();
   err_.reset();
   size_ = 0;
   base_.reset();

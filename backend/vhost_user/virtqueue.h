@@ -66,6 +66,7 @@ class Virtqueue {
 
  private:
   static void signal(const Fd& fd) noexcept;
+  void end() noexcept;
   bool recover(const GuestMemory& memory, QueueSetup& setup) noexcept;
   void unwatch() noexcept;
 
