@@ -118,15 +118,17 @@ void Loop::run_commands() noexcept {
   done_.notify_all();
 }
 
-sw::PortId Loop::add(std::unique_ptr<sw::Port> port, std::string name) {
+sw::PortId Loop::add(std::unique_ptr<sw::Port> port, std::string name,
+                     const sw::PortPolicy& initial) {
   sw::PortId id = sw::kNoPort;
-  call([&](sw::Switch&) { id = admit(std::move(port), std::move(name)); });
+  call([&](sw::Switch&) { id = admit(std::move(port), std::move(name), initial); });
   return id;
 }
 
-sw::PortId Loop::admit(std::unique_ptr<sw::Port> port, std::string name) {
+sw::PortId Loop::admit(std::unique_ptr<sw::Port> port, std::string name,
+                       const sw::PortPolicy& initial) {
   sw::Port& p = *port;
-  const sw::PortId id = switch_.add(std::move(port), std::move(name));
+  const sw::PortId id = switch_.add(std::move(port), std::move(name), initial);
   try {
     active_.reserve(switch_.port_count() + active_.size());
     watch(id, p);
@@ -174,7 +176,10 @@ void Loop::attend(sw::PortId id) noexcept {
   }
   std::string name;
   try {
-    while (auto port = door->accept(name)) admit(std::move(port), std::move(name));
+    while (auto port = door->accept(name)) {
+      const sw::PortPolicy policy = *switch_.policy(id);
+      admit(std::move(port), std::move(name), policy);
+    }
   } catch (const std::exception&) {
     // The port is destroyed, its peer sees the connection close and may come again.
   }

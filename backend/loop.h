@@ -39,8 +39,10 @@ class Loop {
   ~Loop();
   Loop(Loop&&) = delete;
 
-  /// Takes the port; its name appears in counters. Any thread. Throws Error.
-  sw::PortId add(std::unique_ptr<sw::Port> port, std::string name);
+  /// Takes the port; its name appears in counters. Its policy, and that of whom it lets in, is
+  /// `initial` where its number has none of its own. Any thread. Throws Error.
+  sw::PortId add(std::unique_ptr<sw::Port> port, std::string name,
+                 const sw::PortPolicy& initial = {});
   /// Removes and destroys the port. Any thread. False: there is none of that id.
   bool remove(sw::PortId id);
 
@@ -71,7 +73,8 @@ class Loop {
   bool turn() noexcept;
   void activate(sw::PortId id, Instant now) noexcept;
   void run_commands() noexcept;
-  sw::PortId admit(std::unique_ptr<sw::Port> port, std::string name);
+  sw::PortId admit(std::unique_ptr<sw::Port> port, std::string name,
+                   const sw::PortPolicy& initial);
   bool evict(sw::PortId id) noexcept;
   void attend(sw::PortId id) noexcept;
   void watch(sw::PortId id, sw::Port& port);

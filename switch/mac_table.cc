@@ -21,7 +21,8 @@ constexpr std::size_t kPortCounters = 4096;
 
 }  // namespace
 
-MacTable::MacTable(const MacTableOptions& o) : max_(o.entries), ageing_(seconds(o.ageing)) {
+MacTable::MacTable(const MacTableOptions& o)
+    : max_(o.entries), ageing_(seconds(o.ageing)), hold_(seconds(o.hold)) {
   if (o.entries == 0 || o.entries > kMaxEntries)
     throw Error(Errc::invalid, "MAC table size must be 1 to 1048576");
   per_port_ = o.per_port ? o.per_port : std::max(1u, o.entries / 4 * 3);
@@ -42,13 +43,23 @@ std::uint32_t& MacTable::held_by(PortId port) noexcept {
   return held_[port_slot(port) % kPortCounters];
 }
 
-PortId MacTable::find(const Mac& mac, std::uint16_t vlan, Instant now) const noexcept {
-  const std::uint64_t key = key_of(mac, vlan);
+const MacTable::Slot* MacTable::lookup(std::uint64_t key) const noexcept {
   for (std::size_t i = home(key);; i = (i + 1) & mask_) {
-    const Slot& s = slots_[i];
-    if (s.key == key) return stale(s, seconds(now)) ? kNoPort : s.port;
-    if (s.key == 0) return kNoPort;
+    // In this order: the zero address has the key of a free slot.
+    if (slots_[i].key == 0) return nullptr;
+    if (slots_[i].key == key) return &slots_[i];
   }
+}
+
+std::size_t MacTable::vacancy(std::uint64_t key) const noexcept {
+  std::size_t i = home(key);
+  while (slots_[i].key != 0) i = (i + 1) & mask_;
+  return i;
+}
+
+PortId MacTable::find(const Mac& mac, std::uint16_t vlan, Instant now) const noexcept {
+  const Slot* s = lookup(key_of(mac, vlan));
+  return s && !stale(*s, seconds(now)) ? s->port : kNoPort;
 }
 
 MacTable::Learned MacTable::learn(const Mac& mac, std::uint16_t vlan, PortId port,
@@ -56,34 +67,44 @@ MacTable::Learned MacTable::learn(const Mac& mac, std::uint16_t vlan, PortId por
   if (mac.is_group() || mac.is_zero()) return Learned::refused;
   const std::uint64_t key = key_of(mac, vlan);
   const std::uint32_t now_s = seconds(now);
-  for (std::size_t i = home(key);; i = (i + 1) & mask_) {
-    Slot& s = slots_[i];
-    if (s.key == 0) break;
-    if (s.key != key) continue;
-    if (s.port == port) {
-      s.seen_s = now_s;
+  if (Slot* s = lookup(key)) {
+    if (s->port == port) {
+      if (s->seen_s != kStatic) s->seen_s = now_s;
       return Learned::known;
     }
-    if (held_by(port) >= per_port_) return Learned::refused;
-    --held_by(s.port);
+    if (s->seen_s == kStatic || now_s - s->seen_s < hold_ || held_by(port) >= per_port_)
+      return Learned::refused;
+    --held_by(s->port);
     ++held_by(port);
-    const bool was_stale = stale(s, now_s);
-    s.port = port;
-    s.seen_s = now_s;
+    const bool was_stale = stale(*s, now_s);
+    s->port = port;
+    s->seen_s = now_s;
     return was_stale ? Learned::added : Learned::moved;
   }
   reclaim(now_s);
   if (used_ >= max_ || held_by(port) >= per_port_) return Learned::refused;
-  std::size_t i = home(key);
-  while (slots_[i].key != 0) i = (i + 1) & mask_;
-  slots_[i] = {key, port, now_s};
+  slots_[vacancy(key)] = {key, port, now_s};
   ++used_;
   ++held_by(port);
   return Learned::added;
 }
 
+bool MacTable::add_static(const Mac& mac, std::uint16_t vlan, PortId port) noexcept {
+  forget(mac, vlan);
+  if (mac.is_group() || mac.is_zero() || used_ >= max_) return false;
+  const std::uint64_t key = key_of(mac, vlan);
+  slots_[vacancy(key)] = {key, port, kStatic};
+  ++used_;
+  return true;
+}
+
+bool MacTable::is_static(const Mac& mac, std::uint16_t vlan, PortId port) const noexcept {
+  const Slot* s = lookup(key_of(mac, vlan));
+  return s && s->seen_s == kStatic && s->port == port;
+}
+
 void MacTable::erase(std::size_t hole) noexcept {
-  --held_by(slots_[hole].port);
+  if (slots_[hole].seen_s != kStatic) --held_by(slots_[hole].port);
   --used_;
   for (std::size_t i = (hole + 1) & mask_; slots_[i].key != 0; i = (i + 1) & mask_) {
     // An entry may move into the hole when its home is not between the hole and itself.
@@ -104,6 +125,10 @@ void MacTable::reclaim(std::uint32_t now_s) noexcept {
   }
 }
 
+void MacTable::forget(const Mac& mac, std::uint16_t vlan) noexcept {
+  if (const Slot* s = lookup(key_of(mac, vlan))) erase(static_cast<std::size_t>(s - slots_.data()));
+}
+
 void MacTable::forget(PortId port) noexcept {
   for (std::size_t i = 0; i < slots_.size();) {
     if (slots_[i].key != 0 && slots_[i].port == port)
@@ -117,7 +142,9 @@ void MacTable::each(Instant now, const std::function<void(const Entry&)>& fn) co
   const std::uint32_t now_s = seconds(now);
   for (const Slot& s : slots_) {
     if (s.key == 0 || stale(s, now_s)) continue;
-    Entry e{{}, static_cast<std::uint16_t>(s.key >> 48), s.port, now_s - s.seen_s};
+    const bool fixed = s.seen_s == kStatic;
+    Entry e{
+        {}, static_cast<std::uint16_t>(s.key >> 48), s.port, fixed ? 0 : now_s - s.seen_s, fixed};
     for (std::size_t b = 0; b < 6; ++b)
       e.mac.bytes[b] = static_cast<std::uint8_t>(s.key >> (8 * (5 - b)));
     fn(e);

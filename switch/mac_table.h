@@ -10,6 +10,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <utility>
 #include <vector>
 
 #include "base/time.h"
@@ -21,6 +22,8 @@ struct MacTableOptions {
   std::uint32_t entries = 4096;                ///< most addresses in all, 1 to 1,048,576
   std::uint32_t per_port = 0;                  ///< most per port; 0: three quarters of `entries`
   Instant ageing = std::chrono::seconds(300);  ///< IEEE 802.1Q-2018, table 8-6: default 300 s
+  /// An address moves only when its owner was silent for so long; 0: at once. Whole seconds.
+  Instant hold = {};
 };
 
 class MacTable {
@@ -29,14 +32,30 @@ class MacTable {
 
   enum class Learned : std::uint8_t { known, added, moved, refused };
 
-  /// Notes that `mac` on `vlan` was seen as a source at `port`. Group addresses and zero: refused.
+  /// Notes that `mac` on `vlan` was seen as a source at `port`. Refused: group addresses and zero,
+  /// static addresses of another port, an owner that was heard too recently (hold).
   Learned learn(const Mac& mac, std::uint16_t vlan, PortId port, Instant now) noexcept;
 
   /// The port that owns the address, or kNoPort.
   PortId find(const Mac& mac, std::uint16_t vlan, Instant now) const noexcept;
 
+  /// Makes `port` the owner for good: not aged, not moved, not counted in the port's share. False:
+  /// the table is full.
+  bool add_static(const Mac& mac, std::uint16_t vlan, PortId port) noexcept;
+  /// The address is static, and this port's.
+  bool is_static(const Mac& mac, std::uint16_t vlan, PortId port) const noexcept;
+
+  /// Forgets an address, static or not.
+  void forget(const Mac& mac, std::uint16_t vlan) noexcept;
   /// Forgets all addresses of a port.
   void forget(PortId port) noexcept;
+
+  void set_ageing(Instant t) noexcept { ageing_ = seconds(t); }
+  void set_hold(Instant t) noexcept { hold_ = seconds(t); }
+  Instant ageing() const noexcept { return std::chrono::seconds(ageing_); }
+  Instant hold() const noexcept { return std::chrono::seconds(hold_); }
+  /// Most entries.
+  std::size_t capacity() const noexcept { return max_; }
 
   /// Entries held, stale ones that nobody has reclaimed yet included.
   std::size_t size() const noexcept { return used_; }
@@ -45,7 +64,8 @@ class MacTable {
     Mac mac;
     std::uint16_t vlan;
     PortId port;
-    std::uint32_t age_s;
+    std::uint32_t age_s;  ///< 0 for static ones
+    bool is_static;
   };
   /// Every entry that is not stale, in no order.
   void each(Instant now, const std::function<void(const Entry&)>& fn) const;
@@ -54,8 +74,9 @@ class MacTable {
   struct Slot {
     std::uint64_t key = 0;  ///< VLAN in the high 16 bits, MAC below; 0 is free
     PortId port = 0;
-    std::uint32_t seen_s = 0;
+    std::uint32_t seen_s = 0;  ///< kStatic: the entry stays
   };
+  static constexpr std::uint32_t kStatic = ~std::uint32_t{0};
   static std::uint32_t seconds(Instant t) noexcept {
     return static_cast<std::uint32_t>(t / std::chrono::seconds(1));
   }
@@ -63,9 +84,14 @@ class MacTable {
     return (std::uint64_t{vlan} << 48) | mac.value();
   }
   bool stale(const Slot& s, std::uint32_t now_s) const noexcept {
-    return now_s - s.seen_s > ageing_;
+    return now_s - s.seen_s > ageing_ && s.seen_s != kStatic;
   }
   std::size_t home(std::uint64_t key) const noexcept;
+  Slot* lookup(std::uint64_t key) noexcept {
+    return const_cast<Slot*>(std::as_const(*this).lookup(key));
+  }
+  const Slot* lookup(std::uint64_t key) const noexcept;
+  std::size_t vacancy(std::uint64_t key) const noexcept;
   void erase(std::size_t hole) noexcept;
   void reclaim(std::uint32_t now_s) noexcept;
   std::uint32_t& held_by(PortId port) noexcept;
@@ -73,7 +99,7 @@ class MacTable {
   std::vector<Slot> slots_;  ///< a power of two, at least twice max_
   std::vector<std::uint32_t> held_;
   std::size_t mask_, max_, used_ = 0, hand_ = 0;
-  std::uint32_t per_port_, ageing_;
+  std::uint32_t per_port_, ageing_, hold_;
   std::uint64_t secret_[2];
 };
 

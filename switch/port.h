@@ -14,8 +14,19 @@
 #include "base/counter.h"
 #include "base/time.h"
 #include "switch/frame.h"
+#include "switch/port_policy.h"
 
 namespace rp::sw {
+
+/// What a port asks for when it comes to a switch.
+struct Claim {
+  static constexpr unsigned kNoNumber = ~0u;
+  /// The port number; 0: any; kNoNumber: none, it only lets others in.
+  unsigned number = 0;
+  /// Whose process is at the other end; kAnyUser: our own.
+  uid_t user = PortPolicy::kAnyUser;
+  gid_t group = PortPolicy::kAnyGroup;
+};
 
 class Port {
  public:
@@ -52,6 +63,8 @@ class Port {
   /// receive() had nothing.
   virtual bool gone() const noexcept { return false; }
 
+  /// Asked once, when the port comes to a switch.
+  virtual Claim claim() const noexcept { return {}; }
   /// Port `id` of the same switch is gone; forget what was kept of it.
   virtual void forget(PortId /*id*/) noexcept {}
 

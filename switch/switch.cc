@@ -12,17 +12,10 @@ namespace {
 
 constexpr std::size_t kMaxPorts = 0xffff;
 constexpr std::string_view kDropNames[] = {
-    "runt",      "oversize", "bad-source", "bad-offload",  "reserved-address",
-    "same-port", "nowhere",  "queue-full", "segmentation",
+    "runt",   "oversize", "bad-source", "bad-offload", "reserved-address", "vlan",
+    "locked", "isolated", "same-port",  "nowhere",     "queue-full",       "segmentation",
 };
 static_assert(std::size(kDropNames) == static_cast<std::size_t>(Drop::count));
-
-/// The VLAN a frame is learned and looked up under: its outer C-tag's VID, else 0.
-std::uint16_t vlan_of(const Frame& f, const EthHeader& eth) noexcept {
-  if (eth.type.get() != kEtherVlan) return 0;
-  const auto tag = read_at<VlanTag>(f.head_bytes(), sizeof(EthHeader));
-  return tag ? tag->tci.get() & 0x0fff : 0;
-}
 
 }  // namespace
 
@@ -31,7 +24,7 @@ Switch::Switch(const MacTableOptions& options)
 
 Switch::~Switch() = default;
 
-PortId Switch::add(std::unique_ptr<Port> port, std::string name) {
+PortId Switch::add(std::unique_ptr<Port> port, std::string name, const PortPolicy& initial) {
   auto slot = std::find_if(slots_.begin(), slots_.end(), [](const Slot& s) { return !s.port; });
   if (slot == slots_.end()) {
     if (slots_.size() >= kMaxPorts)
@@ -45,10 +38,16 @@ PortId Switch::add(std::unique_ptr<Port> port, std::string name) {
     slot->id += 0x10000;
     if (slot->id >> 16 == 0xffff) slot->id = static_cast<PortId>(port_slot(slot->id));
   }
+  const Claim claim = port->claim();
+  live_.reserve(live_.size() + 1);
+  slot->number = claim.number == Claim::kNoNumber ? 0 : numbers_.take(claim, initial);
   live_.push_back(slot->id);
   slot->name = std::move(name);
   slot->counters = {};
   slot->port = std::move(port);
+  slot->policy = slot->number ? *numbers_.policy(slot->number) : initial;
+  add_addresses(*slot);
+  apply_policies();
   return slot->id;
 }
 
@@ -58,6 +57,9 @@ std::unique_ptr<Port> Switch::remove(PortId id) {
   auto port = std::move(slot->port);
   live_.erase(std::find(live_.begin(), live_.end(), id));
   macs_.forget(id);
+  if (slot->number) numbers_.leave(slot->number);
+  slot->policy = {};
+  apply_policies();
   for (PortId other : live_) slots_[port_slot(other)].port->forget(id);
   return port;
 }
@@ -77,6 +79,46 @@ std::string_view Switch::name(PortId id) const noexcept {
   return slot ? std::string_view(slot->name) : std::string_view();
 }
 
+unsigned Switch::number(PortId id) const noexcept {
+  const Slot* slot = find(id);
+  return slot ? slot->number : 0;
+}
+
+const PortPolicy* Switch::policy(PortId id) const noexcept {
+  const Slot* slot = find(id);
+  return slot ? &slot->policy : nullptr;
+}
+
+void Switch::set_policy(unsigned number, const PortPolicy& policy) {
+  numbers_.set(number, policy);
+  for (PortId id : live_) {
+    Slot& slot = slots_[port_slot(id)];
+    if (slot.number != number) continue;
+    // What was learned may be of a VLAN that the port has left.
+    macs_.forget(id);
+    slot.policy = policy;
+    add_addresses(slot);
+  }
+  apply_policies();
+}
+
+void Switch::add_addresses(const Slot& slot) noexcept {
+  for (const StaticAddress& a : slot.policy.addresses) macs_.add_static(a.mac, a.vlan, slot.id);
+}
+
+void Switch::apply_policies() {
+  policies_ = std::any_of(live_.begin(), live_.end(),
+                          [&](PortId id) { return !slots_[port_slot(id)].policy.plain(); });
+  if (policies_ && !forms_) forms_ = std::make_unique<VlanForms>();
+}
+
+void Switch::reset_counters(unsigned number) noexcept {
+  for (PortId id : live_) {
+    Slot& slot = slots_[port_slot(id)];
+    if (number == 0 || slot.number == number) slot.counters = {};
+  }
+}
+
 std::size_t Switch::turn(PortId id, Instant now) noexcept {
   Slot* from = find(id);
   if (!from) return 0;
@@ -86,20 +128,15 @@ std::size_t Switch::turn(PortId id, Instant now) noexcept {
     from->port->release();
     return 0;
   }
+  if (policies_) forms_->clear();
+  index_ = 0;
   for (Frame& f : burst_->frames()) {
     f.ingress = id;
     ++from->counters.frames_in;
     from->counters.bytes_in += f.len;
     const PortId to = classify(f, *from, now);
-    if (to == kNoPort) continue;
-    if (to == kFlood) {
-      ++from->counters.flooded;
-      if (!flood(*from, f)) drop(*from, Drop::nowhere);
-    } else if (Slot* slot = find(to); slot && slot->port->link_up()) {
-      enqueue(*slot, f);
-    } else {
-      drop(*from, Drop::nowhere);
-    }
+    if (to != kNoPort) forward(f, *from, to);
+    ++index_;
   }
   for (std::size_t i = 0; i < targets_n_; ++i) deliver(slots_[port_slot(targets_[i])], now);
   targets_n_ = 0;
@@ -123,9 +160,12 @@ PortId Switch::learn_and_find(const Frame& f, Slot& from, Instant now) noexcept 
   EthHeader eth;
   std::memcpy(&eth, f.head.data(), sizeof eth);  // classify() has seen that it is there
   if (eth.src.is_group() || eth.src.is_zero()) return drop(from, Drop::bad_source);
-  if (is_link_constrained(eth.dst)) return drop(from, Drop::reserved_address);
-  const std::uint16_t vlan = vlan_of(f, eth);
-  switch (macs_.learn(eth.src, vlan, from.id, now)) {
+  if (is_link_constrained(eth.dst) && !hub_) return drop(from, Drop::reserved_address);
+  if (!enter_vlan(f, from)) return drop(from, Drop::vlan);
+  if (from.policy.locked && !macs_.is_static(eth.src, vlan_, from.id))
+    return drop(from, Drop::locked);
+  if (hub_) return kFlood;
+  switch (macs_.learn(eth.src, vlan_, from.id, now)) {
     case MacTable::Learned::moved:
       ++from.counters.mac_moves;
       break;
@@ -136,9 +176,54 @@ PortId Switch::learn_and_find(const Frame& f, Slot& from, Instant now) noexcept 
       break;
   }
   if (eth.dst.is_group()) return kFlood;
-  const PortId to = macs_.find(eth.dst, vlan, now);
+  const PortId to = macs_.find(eth.dst, vlan_, now);
   if (to == kNoPort) return kFlood;
   return to == from.id ? drop(from, Drop::same_port) : to;
+}
+
+/// Finds the frame's VLAN, under which it is learned, looked up and let out. False: the port is not
+/// in it. A port that is untagged in a VLAN doesn't take its frames tagged: nobody hops in with two
+/// tags.
+bool Switch::enter_vlan(const Frame& f, Slot& from) noexcept {
+  const Tagging tagging = tagging_of(f);
+  vlan_ = tagging.vid;
+  if (!from.policy.vlan_aware) return true;
+  if (tagging.kind == Tagging::Kind::vlan) return from.policy.tagged[vlan_];
+  vlan_ = from.policy.untagged;
+  return vlan_ != kNoVlan;
+}
+
+void Switch::forward(const Frame& f, Slot& from, PortId to) noexcept {
+  if (to == kFlood) {
+    ++from.counters.flooded;
+    if (!flood(from, f)) drop(from, Drop::nowhere);
+    return;
+  }
+  Slot* slot = find(to);
+  if (!slot || !slot->port->link_up()) {
+    drop(from, Drop::nowhere);
+    return;
+  }
+  const Passage p = policies_ ? passage(f, from, *slot) : Passage{&f, {}};
+  if (p.frame)
+    enqueue(*slot, *p.frame);
+  else
+    drop(from, p.why);
+}
+
+Switch::Passage Switch::passage(const Frame& f, const Slot& from, const Slot& to) noexcept {
+  if (from.policy.isolated && to.policy.isolated) return {nullptr, Drop::isolated};
+  const Tagging::Kind kind = tagging_of(f).kind;
+  const auto tagged = [&]() -> Passage {
+    if (kind == Tagging::Kind::vlan) return {&f, {}};
+    if (f.len > kMaxFrame - sizeof(VlanTag)) return {nullptr, Drop::oversize};
+    return {&forms_->tagged(f, index_, vlan_), {}};
+  };
+  if (!to.policy.vlan_aware) return vlan_ == 0 ? Passage{&f, {}} : tagged();
+  if (to.policy.untagged == vlan_)
+    return {kind == Tagging::Kind::none ? &f : &forms_->untagged(f, index_), {}};
+  if (vlan_ <= kMaxVlan && to.policy.tagged[vlan_]) return tagged();
+  return {nullptr, Drop::vlan};
 }
 
 void Switch::enqueue(Slot& to, const Frame& f) noexcept {
@@ -151,7 +236,9 @@ bool Switch::flood(const Slot& from, const Frame& f) noexcept {
   for (PortId id : live_) {
     Slot& slot = slots_[port_slot(id)];
     if (&slot == &from || !slot.port->link_up()) continue;
-    enqueue(slot, f);
+    const Frame* const form = policies_ ? passage(f, from, slot).frame : &f;
+    if (!form) continue;
+    enqueue(slot, *form);
     any = true;
   }
   return any;

@@ -10,6 +10,8 @@
 // Counters: for every port, frames in = frames out of classify (unicast + flood) + drops. At the
 // port that they are for, frames out + coalesced + queue-full counts each frame as often as it was
 // sent there by a port or made by segmentation: one refused in a join counts all that it was.
+// What may pass from one port to another is asked in one place, passage(): VLANs (IEEE 802.1Q-2018,
+// 6.9 and 8.6) and isolation are there. A switch none of whose ports has such a policy never asks.
 // One thread; the owner (backend/loop.h) decides which.
 #pragma once
 
@@ -26,6 +28,8 @@
 #include "switch/mac_table.h"
 #include "switch/offload.h"
 #include "switch/port.h"
+#include "switch/port_numbers.h"
+#include "switch/vlan_forms.h"
 
 namespace rp::sw {
 
@@ -36,6 +40,9 @@ enum class Drop : std::uint8_t {
   bad_source,        ///< source address is a group or zero
   bad_offload,       ///< virtio_net_hdr contradicts the frame
   reserved_address,  ///< 01-80-C2-00-00-0x, which stays on its link
+  vlan,              ///< of a VLAN that the port, or the destination, is not in
+  locked,            ///< from an address that is none of the locked port's
+  isolated,          ///< between two isolated ports
   same_port,         ///< the destination lives where the frame came from
   nowhere,           ///< no other port has a link
   queue_full,        ///< at the receiving port
@@ -60,8 +67,10 @@ class Switch {
   ~Switch();
   Switch(Switch&&) = delete;
 
-  /// Takes the port. Its id is never used again for another.
-  PortId add(std::unique_ptr<Port> port, std::string name);
+  /// Takes the port, with the number that it claims. Its id is never used again for another.
+  /// `initial` is the policy of a number that has none of its own yet. Throws Error: the number is
+  /// not to be had.
+  PortId add(std::unique_ptr<Port> port, std::string name, const PortPolicy& initial = {});
   /// Gives the port back (null when there is none of that id) and forgets its addresses.
   std::unique_ptr<Port> remove(PortId id);
 
@@ -75,6 +84,24 @@ class Switch {
 
   /// What the port was called when it was added; empty when there is none of that id.
   std::string_view name(PortId id) const noexcept;
+  /// The port's number; 0: it has none.
+  unsigned number(PortId id) const noexcept;
+  /// The port's policy; null when there is none of that id.
+  const PortPolicy* policy(PortId id) const noexcept;
+
+  const PortNumbers& numbers() const noexcept { return numbers_; }
+  /// Sets the policy of a port number, to stay whoever comes and goes. Throws Error.
+  void set_policy(unsigned number, const PortPolicy& policy);
+  /// Forgets the policy of a number that no port has. Throws Error.
+  void forget_policy(unsigned number) { numbers_.forget(number); }
+  void set_port_limit(unsigned limit) { numbers_.set_limit(limit); }
+  /// A hub sends every frame to all ports, and learns nothing.
+  void set_hub(bool on) noexcept { hub_ = on; }
+  bool hub() const noexcept { return hub_; }
+  MacTable& addresses() noexcept { return macs_; }
+  /// Sets the counters of all ports of a number to zero; 0: of all ports.
+  void reset_counters(unsigned number) noexcept;
+
   /// Calls fn for each address learned that is not too old, in no order.
   void each_address(Instant now, const std::function<void(const MacTable::Entry&)>& fn) const {
     macs_.each(now, fn);
@@ -105,15 +132,25 @@ class Switch {
     std::unique_ptr<Port> port;
     std::string name;
     PortCounters counters;
+    unsigned number = 0;
+    PortPolicy policy;
     std::uint32_t out_n = 0;
     bool touched = false;
     std::array<const Frame*, Burst::kFrames> out;
   };
   /// Where a frame goes: a port, all, or nowhere.
   static constexpr PortId kFlood = kNoPort - 1;
+  /// What passage() says of a frame and a port.
+  struct Passage {
+    const Frame* frame;  ///< in the form that the port gets; null: it doesn't
+    Drop why;
+  };
 
   PortId classify(Frame& f, Slot& from, Instant now) noexcept;
   PortId learn_and_find(const Frame& f, Slot& from, Instant now) noexcept;
+  bool enter_vlan(const Frame& f, Slot& from) noexcept;
+  void forward(const Frame& f, Slot& from, PortId to) noexcept;
+  Passage passage(const Frame& f, const Slot& from, const Slot& to) noexcept;
   PortId drop(Slot& slot, Drop why) noexcept;
   void enqueue(Slot& to, const Frame& f) noexcept;
   bool flood(const Slot& from, const Frame& f) noexcept;
@@ -123,13 +160,21 @@ class Switch {
   void hand_over(Slot& slot, std::span<const Frame* const> frames, Instant now) noexcept;
   Slot* find(PortId id) noexcept { return const_cast<Slot*>(std::as_const(*this).find(id)); }
   const Slot* find(PortId id) const noexcept;
+  void apply_policies();
+  void add_addresses(const Slot& slot) noexcept;
 
   std::vector<Slot> slots_;      ///< by port_slot(id)
   std::vector<PortId> live_;     ///< ids of the ports there are
   std::vector<PortId> targets_;  ///< ports with frames in out[], this turn
   std::vector<PortId> touched_;  ///< ports sent to since the last flush
   std::size_t targets_n_ = 0, touched_n_ = 0;
+  PortNumbers numbers_;
   MacTable macs_;
+  bool hub_ = false;
+  bool policies_ = false;             ///< some port's policy is not plain
+  std::uint16_t vlan_ = 0;            ///< of the frame that is being forwarded
+  std::size_t index_ = 0;             ///< which one of the burst it is
+  std::unique_ptr<VlanForms> forms_;  ///< with policies_
   Segmenter segmenter_;
   Coalescer coalescer_;
   std::unique_ptr<Burst> burst_;

@@ -24,6 +24,7 @@ class Door final : public sw::Port {
 
   int poll_fd() const noexcept override { return epoll_.get(); }
   bool link_up() const noexcept override { return false; }
+  sw::Claim claim() const noexcept override { return {.number = sw::Claim::kNoNumber}; }
   void receive(sw::Burst& burst, Instant now) noexcept override;
   void release() noexcept override {}
   std::size_t send(std::span<const sw::Frame* const> frames, Instant) noexcept override {

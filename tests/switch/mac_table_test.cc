@@ -134,5 +134,49 @@ TEST(MacTable, AgreesWithANaiveTwin) {
   }
 }
 
+TEST(MacTable, StaticAddressesStay) {
+  MacTable t({.entries = 4, .ageing = 10s});
+  const Mac a{{2, 0, 0, 0, 0, 1}};
+  EXPECT_EQ(t.learn(a, 0, 1, 1s), MacTable::Learned::added);
+  EXPECT_TRUE(t.add_static(a, 0, 2));
+  EXPECT_EQ(t.size(), 1u);
+  EXPECT_EQ(t.find(a, 0, 1000s), 2u);
+  EXPECT_EQ(t.learn(a, 0, 1, 1000s), MacTable::Learned::refused);
+  EXPECT_EQ(t.learn(a, 0, 2, 1000s), MacTable::Learned::known);
+  EXPECT_TRUE(t.is_static(a, 0, 2));
+  EXPECT_FALSE(t.is_static(a, 0, 1));
+  EXPECT_FALSE(t.is_static(a, 5, 2));
+  t.forget(a, 0);
+  EXPECT_EQ(t.find(a, 0, 1000s), kNoPort);
+  EXPECT_EQ(t.size(), 0u);
+}
+
+TEST(MacTable, StaticAddressesAreBoundedAndNotOfAShare) {
+  MacTable t({.entries = 4, .per_port = 1});
+  for (std::uint8_t i = 1; i <= 4; ++i) EXPECT_TRUE(t.add_static(Mac{{2, 0, 0, 0, 0, i}}, 0, 1));
+  EXPECT_FALSE(t.add_static(Mac{{2, 0, 0, 0, 0, 5}}, 0, 1));
+  EXPECT_FALSE(t.add_static(kBroadcast, 0, 1));
+  t.forget(1);
+  EXPECT_EQ(t.size(), 0u);
+  EXPECT_EQ(t.learn(Mac{{2, 0, 0, 0, 0, 5}}, 0, 1, 1s), MacTable::Learned::added);
+}
+
+TEST(MacTable, AnOwnerThatWasJustHeardIsHeld) {
+  MacTable t({.hold = 3s});
+  const Mac a{{2, 0, 0, 0, 0, 1}};
+  t.learn(a, 0, 1, 10s);
+  EXPECT_EQ(t.learn(a, 0, 2, 12s), MacTable::Learned::refused);
+  EXPECT_EQ(t.find(a, 0, 12s), 1u);
+  EXPECT_EQ(t.learn(a, 0, 2, 13s), MacTable::Learned::moved);
+  t.set_hold(0s);
+  EXPECT_EQ(t.learn(a, 0, 1, 13s), MacTable::Learned::moved);
+}
+
+TEST(MacTable, NobodyOwnsTheZeroAddress) {
+  MacTable t({});
+  EXPECT_EQ(t.find(Mac{}, 0, 1s), kNoPort);
+  t.forget(Mac{}, 0);
+}
+
 }  // namespace
 }  // namespace rp::sw

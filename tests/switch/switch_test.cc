@@ -8,8 +8,8 @@
 #include <random>
 #include <string>
 
-#include "tests/switch/fake_port.h"
 #include "tests/switch/packets.h"
+#include "tests/switch/switch_fixture.h"
 
 namespace rp::sw {
 namespace {
@@ -21,40 +21,7 @@ using test::FakePort;
 constexpr std::uint64_t kA = 0x020000000001, kB = 0x020000000002, kC = 0x020000000003;
 constexpr std::uint64_t kAll = 0xffffffffffff;
 
-class SwitchTest : public ::testing::Test {
- protected:
-  FakePort& add(Offloads can = {}) {
-    auto port = std::make_unique<FakePort>();
-    port->can = can;
-    FakePort& p = *port;
-    ids.push_back(sw.add(std::move(port), "p" + std::to_string(ids.size())));
-    ports.push_back(&p);
-    return p;
-  }
-  void send(std::size_t port, Bytes frame, Offload offload = {}) {
-    ports[port]->inbound.emplace_back(std::move(frame), offload);
-    run();
-  }
-  void run() {
-    for (PortId id : ids) {
-      while (sw.turn(id, now) > 0) {
-      }
-    }
-    sw.flush(now, [](PortId) {});
-  }
-  std::uint64_t counter(std::size_t port, std::string_view name) {
-    std::uint64_t found = ~std::uint64_t{0};
-    sw.report([&](PortId id, const std::string&, std::string_view n, std::uint64_t v) {
-      if (id == ids[port] && n == name) found = v;
-    });
-    return found;
-  }
-
-  Switch sw;
-  std::vector<FakePort*> ports;
-  std::vector<PortId> ids;
-  Instant now = 1s;
-};
+using SwitchTest = test::SwitchFixture;
 
 TEST_F(SwitchTest, FloodsTheUnknownAndForwardsTheLearned) {
   add(), add(), add();
