@@ -67,10 +67,17 @@ class Fabric {
     control_ = std::move(control);
     return control_.fd();
   }
+  /// Takes one more socket on which the host answers for the switch. Throws Error.
+  int keep(UnixListener socket) {
+    const std::lock_guard lock(mutex_);
+    sockets_.push_back(std::move(socket));
+    return sockets_.back().fd();
+  }
   /// Ends the loop and its ports.
   void close() noexcept {
     const std::lock_guard lock(mutex_);
     control_ = {};
+    sockets_.clear();
     loop_.reset();
     closed_.store(true, std::memory_order_release);
   }
@@ -85,6 +92,7 @@ class Fabric {
   std::unique_ptr<backend::Loop> loop_;  ///< under mutex_; null once the switch was freed
   std::vector<sw::PortId> plugs_;        ///< under mutex_
   UnixListener control_;                 ///< under mutex_; none until the switch is published
+  std::vector<UnixListener> sockets_;    ///< under mutex_
   backend::Loop* const host_side_;
   std::atomic<bool> closed_{false};
 };

@@ -143,8 +143,8 @@ typedef struct rp_locator_info {
   const char *text;     /* what the option does */
 } rp_locator_info;
 
-/* Calls fn for each scheme, then for each of its options, in the order of the documentation. The
- * struct is valid during the call. This is the table that parses locators. */
+/* Calls fn for each scheme, then for each of its options, in the order of the documentation; last
+ * for the scheme "*", whose options every locator takes. The struct is valid during the call. This is the table that parses locators. */
 RP_API void rp_locators(void (*fn)(void *opaque, const rp_locator_info *info), void *opaque);
 
 /* ---- Switches ----------------------------------------------------------------------------- */
@@ -211,6 +211,7 @@ typedef struct rp_port_info {
   const char *name;   /* as in counters */
   int link;           /* 1: it takes frames; 0: nobody is at its other end */
   const char *detail; /* what was agreed with the other end, for people: words joined by blanks */
+  unsigned number;    /* see rp_switch_set(); 0: none, it only lets others in */
 } rp_port_info;
 typedef void (*rp_port_fn)(void *opaque, const rp_port_info *info);
 
@@ -224,12 +225,37 @@ typedef struct rp_address_info {
   uint16_t vlan;  /* 0: untagged */
   rp_port port;   /* where it lives */
   uint32_t age;   /* seconds since it last sent */
+  int is_static;  /* 1: it was set, and stays */
 } rp_address_info;
 typedef void (*rp_address_fn)(void *opaque, const rp_address_info *info);
 
 /* Calls fn for each address in the MAC table, in no order; taken and called as in
  * rp_switch_counters(). */
 RP_API int rp_switch_addresses(rp_switch *sw, rp_address_fn fn, void *opaque, rp_error *err);
+
+/* Sets something of the switch (number 0) or of a port number, by the names and values that
+ * rp_locators() lists for "*"; for the switch itself, hub=on|off, mac-ageing=SECONDS,
+ * mac-hold=SECONDS (an address moves only when its owner was silent for so long) and ports=N (the
+ * highest number); for a number also user=NAME|any and group=NAME|any (whose processes may take it)
+ * and allocatable=on|off (taken by who asks for none). Port numbers count from 1, each port has one,
+ * several may share one. What was set waits for the next port of the number, and takes effect
+ * between two turns of the switch; addresses learned there are forgotten. RP_EUNKNOWN, RP_EINVALID:
+ * no such key or value; nothing changed. */
+RP_API int rp_switch_set(rp_switch *sw, unsigned number, const char *key, const char *value,
+                         rp_error *err);
+
+/* Takes back all that was set of a number. RP_EBUSY: a port has it. RP_EUNKNOWN: nothing was set. */
+RP_API int rp_switch_forget(rp_switch *sw, unsigned number, rp_error *err);
+
+/* One setting; strings are valid during the call. What is told can be set again. */
+typedef void (*rp_setting_fn)(void *opaque, unsigned number, const char *key, const char *value);
+
+/* Calls fn for all that can be set of the switch, and of each number that has a port or settings of
+ * its own, in their order; taken and called as in rp_switch_counters(). */
+RP_API int rp_switch_settings(rp_switch *sw, rp_setting_fn fn, void *opaque, rp_error *err);
+
+/* Sets what the switch counted at the ports of a number to zero; number 0: at all ports. */
+RP_API int rp_switch_reset_counters(rp_switch *sw, unsigned number, rp_error *err);
 
 /* ---- Switches that others find by name ---------------------------------------------------- */
 
@@ -242,6 +268,12 @@ RP_API int rp_switch_addresses(rp_switch *sw, rp_address_fn fn, void *opaque, rp
  * 64 letters, digits, '.', '_' and '-', the first no '.'), or the switch has one. RP_EDENIED: the
  * directory is open to others. */
 RP_API int rp_switch_publish(rp_switch *sw, const char *name, int *control, rp_error *err);
+
+/* Listens on the UNIX stream socket `path`, mode 0600, for the host to accept and answer there as on
+ * rp_switch_publish()'s, whose rules hold for *fd too: `ringplug switch --mgmt` has its console on
+ * one. RP_EBUSY: a process listens there. RP_EINVALID: something that is no socket lies there, or the
+ * path is too long. */
+RP_API int rp_switch_manage(rp_switch *sw, const char *path, int *fd, rp_error *err);
 
 /* Writes to `out` where the switch `name` of this user has its socket `suffix` (".control"); with
  * name NULL, the directory of all of them: $XDG_RUNTIME_DIR/ringplug, else /run/user/UID/ringplug, each

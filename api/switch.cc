@@ -9,6 +9,7 @@
 #include "api/options.h"
 #include "backend/lost_memory.h"
 #include "backend/modes.h"
+#include "backend/settings.h"
 #include "base/runtime_dir.h"
 #include "base/unix_socket.h"
 #include "config.h"
@@ -29,12 +30,13 @@ backend::Loop::Options loop_options(const rp_switch_options& o) {
 
 void add_locator(Fabric& fabric, const char* locator, bool door, rp_port* port) {
   if (!locator) throw Error(Errc::invalid, "the locator is NULL");
-  const auto parsed = backend::parse_locator(locator);
+  auto parsed = backend::parse_locator(locator);
+  const sw::PortPolicy policy = backend::take_policy(parsed);
   auto opened = backend::open_port(parsed, {fabric.log, backend::Loop::now(), door});
   // Options may hold what others need not know.
   const auto name = parsed.has_target ? parsed.scheme + ":" + parsed.target : parsed.scheme;
-  const auto id =
-      fabric.with_loop([&](backend::Loop& loop) { return loop.add(std::move(opened), name); });
+  const auto id = fabric.with_loop(
+      [&](backend::Loop& loop) { return loop.add(std::move(opened), name, policy); });
   if (port) *port = id;
 }
 
@@ -106,25 +108,25 @@ int rp_handle_sigbus(const void* address) {
 void rp_locators(void (*fn)(void*, const rp_locator_info*), void* opaque) {
   if (!fn) return;
   guarded(nullptr, [&] {
-    for (const backend::Mode& m : backend::modes()) {
-      rp_locator_info info{sizeof info,
-                           m.scheme.data(),
-                           m.target.data(),
-                           m.summary.data(),
-                           m.example.data(),
-                           nullptr,
-                           "",
-                           "",
-                           ""};
+    const auto tell = [&](rp_locator_info info, auto&& each_option) {
       fn(opaque, &info);
-      m.each_option([&](const OptionDoc& o) {
+      each_option([&](const OptionDoc& o) {
         info.option = o.name.data();
         info.syntax = o.syntax.data();
         info.fallback = o.fallback.data();
         info.text = o.summary.data();
         fn(opaque, &info);
       });
-    }
+    };
+    for (const backend::Mode& m : backend::modes())
+      tell({sizeof(rp_locator_info), m.scheme.data(), m.target.data(), m.summary.data(),
+            m.example.data(), nullptr, "", "", ""},
+           m.each_option);
+    tell({sizeof(rp_locator_info), "*", "", "of any port of a switch, whatever its scheme",
+          "slirp?isolated=on", nullptr, "", "", ""},
+         [](auto&& option) {
+           for (const auto& o : backend::port_options()) option(o);
+         });
   });
 }
 
@@ -193,9 +195,10 @@ int rp_switch_ports(rp_switch* sw, rp_port_fn fn, void* opaque, rp_error* err) {
     const auto collect = [&](sw::Switch& s) {
       s.each_port([&](sw::PortId id) {
         const sw::Port& port = *s.port(id);
-        rows.push_back({{sizeof(rp_port_info), id, nullptr, port.link_up() ? 1 : 0, nullptr},
-                        std::string(s.name(id)),
-                        port.describe()});
+        rows.push_back(
+            {{sizeof(rp_port_info), id, nullptr, port.link_up() ? 1 : 0, nullptr, s.number(id)},
+             std::string(s.name(id)),
+             port.describe()});
       });
     };
     sw->fabric->with_loop([&](backend::Loop& loop) { loop.call(collect); });
@@ -213,7 +216,7 @@ int rp_switch_addresses(rp_switch* sw, rp_address_fn fn, void* opaque, rp_error*
     std::vector<rp_address_info> rows;
     const auto collect = [&](sw::Switch& s) {
       s.each_address(backend::Loop::now(), [&](const sw::MacTable::Entry& e) {
-        rp_address_info info{sizeof info, {}, e.vlan, e.port, e.age_s};
+        rp_address_info info{sizeof info, {}, e.vlan, e.port, e.age_s, e.is_static ? 1 : 0};
         std::copy(e.mac.bytes.begin(), e.mac.bytes.end(), info.mac);
         rows.push_back(info);
       });
@@ -223,11 +226,66 @@ int rp_switch_addresses(rp_switch* sw, rp_address_fn fn, void* opaque, rp_error*
   });
 }
 
+int rp_switch_set(rp_switch* sw, unsigned number, const char* key, const char* value,
+                  rp_error* err) {
+  return guarded(err, [&] {
+    check(sw);
+    const std::string k = text_of(key, "the key"), v = text_of(value, "the value");
+    const auto set = [&](sw::Switch& s) { backend::set(s, number, k, v); };
+    sw->fabric->with_loop([&](backend::Loop& loop) { loop.call(set); });
+  });
+}
+
+int rp_switch_forget(rp_switch* sw, unsigned number, rp_error* err) {
+  return guarded(err, [&] {
+    check(sw);
+    const auto forget = [&](sw::Switch& s) { s.forget_policy(number); };
+    sw->fabric->with_loop([&](backend::Loop& loop) { loop.call(forget); });
+  });
+}
+
+int rp_switch_settings(rp_switch* sw, rp_setting_fn fn, void* opaque, rp_error* err) {
+  return guarded(err, [&] {
+    check(sw, fn);
+    struct Row {
+      unsigned number;
+      std::string key, value;
+    };
+    std::vector<Row> rows;
+    const auto collect = [&](sw::Switch& s) {
+      backend::each_setting(s,
+                            [&](unsigned number, std::string_view key, const std::string& value) {
+                              rows.push_back({number, std::string(key), value});
+                            });
+    };
+    sw->fabric->with_loop([&](backend::Loop& loop) { loop.call(collect); });
+    for (const Row& r : rows) fn(opaque, r.number, r.key.c_str(), r.value.c_str());
+  });
+}
+
+int rp_switch_reset_counters(rp_switch* sw, unsigned number, rp_error* err) {
+  return guarded(err, [&] {
+    check(sw);
+    const auto reset = [&](sw::Switch& s) { s.reset_counters(number); };
+    sw->fabric->with_loop([&](backend::Loop& loop) { loop.call(reset); });
+  });
+}
+
 int rp_switch_publish(rp_switch* sw, const char* name, int* control, rp_error* err) {
   return guarded(err, [&] {
     check(sw);
     if (!control) throw Error(Errc::invalid, "the place for the descriptor is NULL");
     *control = sw->fabric->publish(listen_for(text_of(name, "the name")));
+  });
+}
+
+int rp_switch_manage(rp_switch* sw, const char* path, int* fd, rp_error* err) {
+  return guarded(err, [&] {
+    check(sw);
+    if (!fd) throw Error(Errc::invalid, "the place for the descriptor is NULL");
+    constexpr const char* kWhat = "the management socket";
+    *fd = sw->fabric->keep(
+        UnixListener(unix_address(text_of(path, "the path"), kWhat), kControlBacklog, kWhat));
   });
 }
 

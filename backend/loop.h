@@ -73,8 +73,7 @@ class Loop {
   bool turn() noexcept;
   void activate(sw::PortId id, Instant now) noexcept;
   void run_commands() noexcept;
-  sw::PortId admit(std::unique_ptr<sw::Port> port, std::string name,
-                   const sw::PortPolicy& initial);
+  sw::PortId admit(std::unique_ptr<sw::Port> port, std::string name, const sw::PortPolicy& initial);
   bool evict(sw::PortId id) noexcept;
   void attend(sw::PortId id) noexcept;
   void watch(sw::PortId id, sw::Port& port);

@@ -99,6 +99,7 @@ class Switch {
   void set_hub(bool on) noexcept { hub_ = on; }
   bool hub() const noexcept { return hub_; }
   MacTable& addresses() noexcept { return macs_; }
+  const MacTable& addresses() const noexcept { return macs_; }
   /// Sets the counters of all ports of a number to zero; 0: of all ports.
   void reset_counters(unsigned number) noexcept;
 

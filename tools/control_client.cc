@@ -19,7 +19,7 @@
 namespace rp::tools {
 namespace {
 
-constexpr std::string_view kSuffix = ".control", kRequest = "{\"command\":\"show\"}\n";
+constexpr std::string_view kSuffix = ".control";
 /// Of one step: to connect, to send, to receive something.
 constexpr timeval kPatience{5, 0};
 constexpr std::size_t kLongestAnswer = std::size_t{256} << 20;
@@ -70,7 +70,8 @@ std::string receive(const Socket& s, const std::string& name) {
 
 }  // namespace
 
-JsonNodeRef ask(const std::string& name) {
+JsonNodeRef ask(const std::string& name, const std::string& request) {
+  const std::string line = request + '\n';
   const sockaddr_un a = address_of(name);
   const Socket s;
   if (connect(s.fd(), reinterpret_cast<const sockaddr*>(&a), sizeof a) != 0) {
@@ -78,7 +79,7 @@ JsonNodeRef ask(const std::string& name) {
     fail(name, errno);
   }
   // So short a line goes as a whole or not at all.
-  if (send(s.fd(), kRequest.data(), kRequest.size(), MSG_NOSIGNAL) < 0) fail(name, errno);
+  if (send(s.fd(), line.data(), line.size(), MSG_NOSIGNAL) < 0) fail(name, errno);
   std::string why;
   auto answer = parse_object(receive(s, name), why);
   if (!answer)

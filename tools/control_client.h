@@ -9,9 +9,9 @@
 
 namespace rp::tools {
 
-/// What the switch tells of itself. Null: none of that name runs. Throws Complaint: this is no
-/// name, or what runs does not answer.
-JsonNodeRef ask(const std::string& name);
+/// What the switch answers to a request (report.h), by default what it tells of itself. Null: none
+/// of that name runs. Throws Complaint: this is no name, what runs does not answer, or it refuses.
+JsonNodeRef ask(const std::string& name, const std::string& request = R"({"command":"show"})");
 
 /// The names there are sockets for, sorted; a switch that died may have left one. Throws Complaint.
 std::vector<std::string> known_names();

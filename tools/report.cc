@@ -5,16 +5,12 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <cstdio>
-#include <cstring>
 #include <map>
-#include <tuple>
-#include <utility>
-#include <vector>
 
 #include "tools/command.h"
 #include "tools/json.h"
 #include "tools/service.h"
+#include "tools/switch_state.h"
 
 namespace rp::tools {
 namespace {
@@ -22,54 +18,10 @@ namespace {
 /// A line of the answer stays a few MiB long.
 constexpr std::size_t kMostAddresses = 16384;
 
-struct Port {
-  std::string name, detail;
-  bool link = false;
-  std::vector<std::pair<std::string, std::uint64_t>> counters;
-};
-
-struct State {
-  std::map<rp_port, Port> ports;
-  std::vector<rp_address_info> addresses;
-};
-
-void keep_port(void* opaque, const rp_port_info* i) {
-  auto& port = static_cast<State*>(opaque)->ports[i->port];
-  port.name = i->name;
-  port.detail = i->detail;
-  port.link = i->link != 0;
-}
-
-/// A port that came after the ports were told is told next time.
-void keep_counter(void* opaque, rp_port port, const char*, const char* counter,
-                  std::uint64_t value) {
-  auto& ports = static_cast<State*>(opaque)->ports;
-  if (const auto found = ports.find(port); found != ports.end())
-    found->second.counters.emplace_back(counter, value);
-}
-
-void keep_address(void* opaque, const rp_address_info* i) {
-  static_cast<State*>(opaque)->addresses.push_back(*i);
-}
-
-State state_of(rp_switch* sw) {
-  State s;
-  rp_error error = RP_ERROR_INIT;
-  check(rp_switch_ports(sw, keep_port, &s, &error), error);
-  check(rp_switch_counters(sw, keep_counter, &s, &error), error);
-  check(rp_switch_addresses(sw, keep_address, &s, &error), error);
-  std::sort(s.addresses.begin(), s.addresses.end(),
-            [](const rp_address_info& a, const rp_address_info& b) {
-              return std::tie(a.port, a.vlan) != std::tie(b.port, b.vlan)
-                         ? std::tie(a.port, a.vlan) < std::tie(b.port, b.vlan)
-                         : std::memcmp(a.mac, b.mac, sizeof a.mac) < 0;
-            });
-  return s;
-}
-
-void add_port(JsonBuilder* b, rp_port id, const Port& port) {
+void add_port(JsonBuilder* b, rp_port id, const PortState& port) {
   json_builder_begin_object(b);
   add_member(b, "port", std::int64_t{id});
+  add_member(b, "number", std::int64_t{port.number});
   add_member(b, "name", port.name);
   add_member(b, "link", port.link);
   add_member(b, "detail", port.detail);
@@ -80,22 +32,28 @@ void add_port(JsonBuilder* b, rp_port id, const Port& port) {
   json_builder_end_object(b);
 }
 
-void add_address(JsonBuilder* b, const rp_address_info& a, const std::map<rp_port, Port>& ports) {
-  char mac[18];
-  std::snprintf(mac, sizeof mac, "%02x:%02x:%02x:%02x:%02x:%02x", a.mac[0], a.mac[1], a.mac[2],
-                a.mac[3], a.mac[4], a.mac[5]);
+void add_address(JsonBuilder* b, const rp_address_info& a,
+                 const std::map<rp_port, PortState>& ports) {
   const auto port = ports.find(a.port);
   json_builder_begin_object(b);
-  add_member(b, "mac", std::string(mac));
+  add_member(b, "mac", text_of(a.mac));
   add_member(b, "vlan", std::int64_t{a.vlan});
   add_member(b, "port", std::int64_t{a.port});
   add_member(b, "port_name", port == ports.end() ? std::string() : port->second.name);
   add_member(b, "age", std::int64_t{a.age});
+  add_member(b, "static", a.is_static != 0);
+  json_builder_end_object(b);
+}
+
+void add_settings(JsonBuilder* b, unsigned number, const SwitchState::Settings& settings) {
+  json_builder_begin_object(b);
+  add_member(b, "number", std::int64_t{number});
+  for (const auto& [key, value] : settings) add_member(b, key.c_str(), value);
   json_builder_end_object(b);
 }
 
 std::string show(rp_switch* sw, const std::string& name, std::int64_t since) {
-  const State state = state_of(sw);
+  const SwitchState state = state_of(sw);
   g_autoptr(JsonBuilder) b = json_builder_new();
   json_builder_begin_object(b);
   add_member(b, "name", name);
@@ -104,6 +62,9 @@ std::string show(rp_switch* sw, const std::string& name, std::int64_t since) {
   add_member(b, "uptime", (g_get_monotonic_time() - since) / G_USEC_PER_SEC);
   begin_array(b, "ports");
   for (const auto& [id, port] : state.ports) add_port(b, id, port);
+  json_builder_end_array(b);
+  begin_array(b, "settings");
+  for (const auto& [number, settings] : state.settings) add_settings(b, number, settings);
   json_builder_end_array(b);
   begin_array(b, "addresses");
   const std::size_t told = std::min(state.addresses.size(), kMostAddresses);
@@ -122,6 +83,16 @@ std::string refusal(const std::string& why) {
   return to_text(b, false);
 }
 
+std::string set(rp_switch* sw, JsonObject* what) {
+  rp_error error = RP_ERROR_INIT;
+  const std::int64_t number = number_of(what, "number");
+  if (number < 0 || number > 65535) return refusal("port numbers go from 1 to 65535");
+  check(rp_switch_set(sw, static_cast<unsigned>(number), text_of(what, "key").c_str(),
+                      text_of(what, "value").c_str(), &error),
+        error);
+  return "{}";
+}
+
 }  // namespace
 
 std::string answer(rp_switch* sw, const std::string& name, std::int64_t since,
@@ -129,10 +100,12 @@ std::string answer(rp_switch* sw, const std::string& name, std::int64_t since,
   std::string why;
   const auto asked = parse_object(request, why);
   if (!asked) return refusal("the request: " + why);
-  const std::string command = text_of(json_node_get_object(asked.get()), "command");
-  if (command != "show") return refusal("unknown command '" + command + "'; accepted: show");
+  JsonObject* const what = json_node_get_object(asked.get());
+  const std::string command = text_of(what, "command");
   try {
-    return show(sw, name, since);
+    if (command == "show") return show(sw, name, since);
+    if (command == "set") return set(sw, what);
+    return refusal("unknown command '" + command + "'; accepted: set, show");
   } catch (const Complaint& c) {
     return refusal(c.what());
   }

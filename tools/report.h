@@ -10,9 +10,13 @@ namespace rp::tools {
 
 /// The line that answers a request: {"command":"show"} is answered by
 ///   {"name", "pid", "version", "uptime" (seconds),
-///    "ports": [{"port", "name", "link" (true or false), "detail", "counters": {NAME: VALUE}}],
-///    "addresses": [{"mac", "vlan", "port", "port_name", "age" (seconds)}], "addresses_omitted"}
-/// and what is none by {"error"}. `since` is g_get_monotonic_time() at the start.
+///    "ports": [{"port", "number", "name", "link" (true or false), "detail",
+///               "counters": {NAME: VALUE}}],
+///    "settings": [{"number" (0: the switch itself), KEY: "VALUE"}],
+///    "addresses": [{"mac", "vlan", "port", "port_name", "age" (seconds), "static"}],
+///    "addresses_omitted"}
+/// {"command":"set", "number", "key", "value"} by {} once it is set, and what is none by {"error"}.
+/// `since` is g_get_monotonic_time() at the start.
 std::string answer(rp_switch* sw, const std::string& name, std::int64_t since,
                    const std::string& request);
 

@@ -14,8 +14,8 @@ namespace rp::tools {
 
 /// SIGTERM, SIGINT and SIGHUP as a descriptor instead of interruptions, in this thread and those
 /// that it starts (those that were ignored stay ignored), for the rest of the process' life: they
-/// must not cut its end short either. SIGBUS by a guest's memory costs that guest only. SIGPIPE is held back, so that a reader who left is an error
-/// like others.
+/// must not cut its end short either. SIGBUS by a guest's memory costs that guest only. SIGPIPE is
+/// held back, so that a reader who left is an error like others.
 class Signals {
  public:
   /// Throws Complaint.

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <iterator>
+#include <map>
 #include <sstream>
 #include <string_view>
 
@@ -49,6 +50,30 @@ std::vector<std::string> words_of(const std::string& text) {
   return {std::istream_iterator<std::string>(in), {}};
 }
 
+/// What was set, of a switch or a port number, that is not as it is at first: "KEY=VALUE".
+std::vector<std::string> settings(JsonObject* sw, std::int64_t number) {
+  constexpr std::pair<std::string_view, std::string_view> kAtFirst[] = {
+      {"hub", "off"},  {"mac-ageing", "300"}, {"mac-hold", "0"}, {"ports", "65535"},
+      {"vlan", "all"}, {"isolated", "off"},   {"locked", "off"}, {"static", "none"},
+      {"user", "any"}, {"group", "any"},      {"trunk", "none"}, {"allocatable", "on"},
+  };
+  std::vector<std::string> words;
+  for (JsonObject* set : objects_of(sw, "settings")) {
+    if (number_of(set, "number") != number) continue;
+    const std::unique_ptr<GList, decltype(&g_list_free)> keys(json_object_get_members(set),
+                                                              g_list_free);
+    for (const GList* k = keys.get(); k; k = k->next) {
+      const std::string key = static_cast<const char*>(k->data);
+      const std::string value = text_of(set, key.c_str());
+      const bool as_at_first = std::find(std::begin(kAtFirst), std::end(kAtFirst),
+                                         std::pair<std::string_view, std::string_view>(
+                                             key, value)) != std::end(kAtFirst);
+      if (key != "number" && !as_at_first) words.push_back(key + "=" + value);
+    }
+  }
+  return words;
+}
+
 void print_ports(JsonObject* sw) {
   Table table({{"PORT", Align::right},
                {"NAME"},
@@ -59,11 +84,13 @@ void print_ports(JsonObject* sw) {
                {"OUT BYTES", Align::right}});
   for (JsonObject* p : objects_of(sw, "ports")) {
     JsonObject* counters = object_of(p, "counters");
-    std::vector<std::string> row{number(p, "port"), text_of(p, "name"),
+    const auto n = number_of(p, "number");
+    std::vector<std::string> row{n ? std::to_string(n) : "-", text_of(p, "name"),
                                  truth_of(p, "link") ? "up" : "down"};
     for (const char* c : kColumns) row.push_back(counters ? number(counters, c) : "-");
     table.add(std::move(row));
     table.note(words_of(text_of(p, "detail")));
+    if (n) table.note(settings(sw, n));
     if (counters) table.note(others(counters));
   }
   table.print();
@@ -72,10 +99,13 @@ void print_ports(JsonObject* sw) {
 void print_addresses(JsonObject* sw) {
   const auto addresses = objects_of(sw, "addresses");
   if (addresses.empty()) return;
+  std::map<std::int64_t, std::string> numbers;
+  for (JsonObject* p : objects_of(sw, "ports")) numbers[number_of(p, "port")] = number(p, "number");
   Table table({{"ADDRESS"}, {"VLAN", Align::right}, {"PORT"}, {"AGE", Align::right}});
   for (JsonObject* a : addresses)
     table.add({text_of(a, "mac"), number(a, "vlan"),
-               text_of(a, "port_name") + " (" + number(a, "port") + ")", number(a, "age") + " s"});
+               text_of(a, "port_name") + " (" + numbers[number_of(a, "port")] + ")",
+               truth_of(a, "static") ? "static" : number(a, "age") + " s"});
   std::putchar('\n');
   table.print();
   if (const auto more = number_of(sw, "addresses_omitted"); more > 0)
@@ -86,6 +116,7 @@ void print_switch(JsonObject* sw) {
   std::printf("%s: pid %s, up %s, ringplug %s\n\n", printable(text_of(sw, "name")).c_str(),
               number(sw, "pid").c_str(), duration(number_of(sw, "uptime")).c_str(),
               printable(text_of(sw, "version")).c_str());
+  for (const std::string& word : settings(sw, 0)) std::printf("%s\n", printable(word).c_str());
   print_ports(sw);
   print_addresses(sw);
 }

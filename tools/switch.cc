@@ -5,12 +5,14 @@
 
 #include <cerrno>
 #include <cstdio>
+#include <optional>
 #include <string_view>
 
 #include "tools/command.h"
-#include "tools/control_server.h"
+#include "tools/line_server.h"
 #include "tools/report.h"
 #include "tools/service.h"
+#include "tools/vde_console.h"
 
 namespace rp::tools {
 namespace {
@@ -20,6 +22,7 @@ constexpr int kNotGiven = G_MININT;
 struct Request {
   std::string name;
   std::vector<std::string> uplinks, doors;
+  std::string mgmt, rc_file;
   int ready_fd = kNotGiven;
   rp_switch_options options = RP_SWITCH_OPTIONS_INIT;
 };
@@ -39,6 +42,7 @@ int at_least(int least, int value, const char* option, int otherwise) {
 
 Request parse(int argc, char** argv) {
   char **uplinks = nullptr, **doors = nullptr;
+  char *mgmt = nullptr, *rc_file = nullptr;
   int ready_fd = kNotGiven, poll_us = kNotGiven, entries = kNotGiven, ageing = kNotGiven;
   const GOptionEntry table[] = {
       {"uplink", 'u', 0, G_OPTION_ARG_FILENAME_ARRAY, &uplinks,
@@ -51,6 +55,10 @@ Request parse(int argc, char** argv) {
        "Busy time before sleeping, microseconds (default: 20)", "N"},
       {"mac-entries", 0, 0, G_OPTION_ARG_INT, &entries, "Most addresses learned (default: 4096)",
        "N"},
+      {"mgmt", 'M', 0, G_OPTION_ARG_FILENAME, &mgmt,
+       "Serve vde_switch's management commands on this socket, for vdeterm", "PATH"},
+      {"rcfile", 'f', 0, G_OPTION_ARG_FILENAME, &rc_file,
+       "Run the management commands of this file first", "FILE"},
       {"mac-ageing", 0, 0, G_OPTION_ARG_INT, &ageing,
        "Forget an address unused for so long (default: 300)", "SECONDS"},
       {},
@@ -64,6 +72,8 @@ Request parse(int argc, char** argv) {
   Request r;
   r.uplinks = taken(uplinks);
   r.doors = taken(doors);
+  r.mgmt = taken(mgmt);
+  r.rc_file = taken(rc_file);
   r.ready_fd = at_least(3, ready_fd, "--ready-fd", kNotGiven);
   r.options.poll_us = at_least(0, poll_us, "--poll-us", r.options.poll_us);
   r.options.mac_entries = static_cast<std::uint32_t>(at_least(1, entries, "--mac-entries", 0));
@@ -103,6 +113,21 @@ class ReadyFd {
   int fd_;
 };
 
+/// The management socket of a console.
+class ManagementDoor {
+ public:
+  ManagementDoor(rp_switch* sw, const std::string& path, VdeConsole& console) {
+    rp_error error = RP_ERROR_INIT;
+    int fd = -1;
+    check(rp_switch_manage(sw, path.c_str(), &fd, &error), error);
+    server_.emplace(fd, LineServer::Options{console.greeting(), 0, true},
+                    [&](const std::string& line) { return console.answer(line); });
+  }
+
+ private:
+  std::optional<LineServer> server_;
+};
+
 int publish(const Service& service, const std::string& name) {
   int control = -1;
   rp_error error = RP_ERROR_INIT;
@@ -123,9 +148,14 @@ int switch_main(int argc, char** argv) {
   service.open_doors(r.doors);
   // Last, so that who joins by name finds the rest in place.
   service.open_doors({own_door(r.name)});
-  const ControlServer server(control, [&](const std::string& request) {
-    return answer(service.get(), r.name, start, request);
+  constexpr unsigned kPatience = 10;
+  const LineServer server(control, {"", kPatience}, [&](const std::string& request) {
+    return LineServer::Reply{answer(service.get(), r.name, start, request) + "\n"};
   });
+  VdeConsole console(service.get(), r.name, r.mgmt, start);
+  if (!r.rc_file.empty()) console.load(r.rc_file);
+  std::optional<ManagementDoor> management;
+  if (!r.mgmt.empty()) management.emplace(service.get(), r.mgmt, console);
   ready.tell();
   service.run();
   return kDone;

@@ -40,8 +40,9 @@ def main():
     print(f"1..{len(TESTS)}")
     for number, function in enumerate(TESTS, 1):
         try:
-            function()
-            print(f"ok {number} - {function.__name__}")
+            # A test that can't run says "SKIP" and why.
+            skipped = function()
+            print(f"ok {number} - {function.__name__}" + (f" # {skipped}" if skipped else ""))
         except Exception as error:  # pylint: disable=broad-except
             print(f"not ok {number} - {function.__name__}")
             print(f"# {type(error).__name__}: {error}".replace("\n", "\n# "))

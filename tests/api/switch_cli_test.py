@@ -11,96 +11,22 @@ import os
 import pathlib
 import re
 import resource
-import shutil
 import signal
 import socket
 import struct
 import subprocess
 import sys
-import tempfile
 import time
 
 from cli import RINGPLUG, accepted, main, refused, run, test
+from switch_home import PATIENCE, Home, eventually
 
 MANIFEST = sys.argv[2]
-PATIENCE = 60  # seconds; what takes longer hangs
-# Of the control socket: ControlServer::kPatience, kMostClients.
+# Of the control socket: LineServer's patience and clients.
 ANSWER_PATIENCE = 10
 MOST_CLIENTS = 64
 # What `ringplug switch lan0` has while it runs.
 SOCKETS = ["lan0.control", "lan0.plug"]
-
-
-class Switch:
-    """A `ringplug switch` that said it is ready."""
-
-    def __init__(self, home, process):
-        self.home, self.process, self.pid = home, process, process.pid
-
-    def end(self, by=signal.SIGTERM):
-        self.process.send_signal(by)
-        return self.process.wait(PATIENCE)
-
-
-class Home:
-    """A runtime directory and the processes that use it; none outlives the test."""
-
-    def __enter__(self):
-        self.path = pathlib.Path(tempfile.mkdtemp(prefix="ringplug-test-"))
-        self.sockets = self.path / "ringplug"
-        self.processes = []
-        return self
-
-    def __exit__(self, *_):
-        for p in self.processes:
-            if p.poll() is None:
-                p.kill()
-            p.wait()
-            for stream in p.stdout, p.stderr:
-                if stream:
-                    stream.close()
-        shutil.rmtree(self.path)
-
-    def environment(self):
-        return {**os.environ, "XDG_RUNTIME_DIR": str(self.path)}
-
-    def popen(self, *arguments, **options):
-        options = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE,
-                   "stderr": subprocess.PIPE, "text": True, "env": self.environment(), **options}
-        # What it starts with is the same wherever the test runs.
-        options.setdefault("args", [RINGPLUG, *arguments])
-        self.processes.append(subprocess.Popen(**options))
-        return self.processes[-1]
-
-    def start(self, name, *arguments):
-        p = self.popen("switch", name, *arguments)
-        line = p.stdout.readline()
-        assert line == "ready\n", (line, p.communicate())
-        # The main loop runs once it answers; with it, all descriptors are there.
-        assert self.show(name)["pid"] == p.pid
-        return Switch(self, p)
-
-    def show(self, name):
-        return json.loads(accepted("show", "--json", name, XDG_RUNTIME_DIR=str(self.path)))
-
-    def show_text(self, *name):
-        return accepted("show", *name, XDG_RUNTIME_DIR=str(self.path))
-
-    def refused(self, code, words, *arguments):
-        refused(code, words, *arguments, XDG_RUNTIME_DIR=str(self.path))
-
-    def control(self, name):
-        return self.sockets / f"{name}.control"
-
-    def left(self):
-        return sorted(p.name for p in self.sockets.iterdir())
-
-
-def eventually(what, seconds=PATIENCE):
-    end = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < end, "it never came"
-        time.sleep(0.01)
 
 
 def connected(path):
@@ -380,7 +306,7 @@ def check_text(text, pid, detail):
     lines = text.splitlines()
     assert lines[0].startswith(f"lan0: pid {pid}, up 0:0"), text
     head = lines.index(next(line for line in lines if line.startswith("PORT ")))
-    rows = [line for line in lines[head + 1:] if re.match(r" *\d+  ", line)]
+    rows = [line for line in lines[head + 1:] if re.match(r" *[-\d]+  ", line)]
     assert [row.split()[1:3] for row in rows] == [["slirp", "up"], ["slirp", "up"], ["null", "up"],
                                                ["switch:lan0", "down"]], text
     # Numbers end where their titles end.
@@ -391,7 +317,7 @@ def check_text(text, pid, detail):
     assert lines[lines.index(rows[-1]) + 1].strip() == detail, text
     assert "in.flooded=" in lines[head + 2] and "refused.source-mac=" in text, text
     assert "drop.queue-full" not in text, text
-    assert re.search(r"^52:55:0a:00:02:02 +0  slirp \(0\) +\d+ s$", text, re.MULTILINE), text
+    assert re.search(r"^52:55:0a:00:02:02 +0  slirp \(1\) +\d+ s$", text, re.MULTILINE), text
     assert max(map(len, lines)) <= 100, text
 
 
@@ -512,7 +438,7 @@ def control_answers_one_line_for_one_line():
         assert said(control, SHOW + SHOW)["name"] == "lan0"
         assert said(control, b'{"command":"show","later":[1]}\n')["name"] == "lan0"
         for request in b'{"command":"stop"}\n', b"{}\n", b'{"command":7}\n', b'{"command":null}\n':
-            assert "accepted: show" in said(control, request)["error"]
+            assert "accepted: set, show" in said(control, request)["error"]
         for request in (b"\n", b"show\n", b"[]\n", b"{\n", b"\xff\xff\n", b"\0\n", b'{"a":\x80}\n',
                         b"[" * 4000 + b"\n"):
             assert "request" in said(control, request)["error"], request

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// control_server.cc - a line in, a line out, from the main loop.
-#include "tools/control_server.h"
+// line_server.cc - lines in, answers out, from the main loop.
+#include "tools/line_server.h"
 
 #include <glib-unix.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <utility>
@@ -26,32 +27,32 @@ bool try_later() {
 
 }  // namespace
 
-ControlServer::ControlServer(int listener, Answer answer)
-    : listener_(listener), answer_(std::move(answer)) {
+LineServer::LineServer(int listener, Options options, Answer answer)
+    : listener_(listener), options_(std::move(options)), answer_(std::move(answer)) {
   listen();
 }
 
-ControlServer::~ControlServer() {
+LineServer::~LineServer() {
   remove_source(listening_);
   remove_source(paused_);
 }
 
-void ControlServer::listen() {
+void LineServer::listen() {
   listening_ = g_unix_fd_add(
       listener_, G_IO_IN,
       [](gint, GIOCondition, gpointer self) -> gboolean {
-        static_cast<ControlServer*>(self)->accept();
+        static_cast<LineServer*>(self)->accept();
         return G_SOURCE_CONTINUE;
       },
       this);
 }
 
-void ControlServer::pause_listening() {
+void LineServer::pause_listening() {
   remove_source(listening_);
   paused_ = g_timeout_add_seconds(
       kPause,
       [](gpointer self) -> gboolean {
-        auto& server = *static_cast<ControlServer*>(self);
+        auto& server = *static_cast<LineServer*>(self);
         server.paused_ = 0;
         server.listen();
         return G_SOURCE_REMOVE;
@@ -59,7 +60,7 @@ void ControlServer::pause_listening() {
       this);
 }
 
-void ControlServer::accept() {
+void LineServer::accept() {
   const int fd = accept4(listener_, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK);
   if (fd < 0) {
     if (try_later() || errno == ECONNABORTED) return;
@@ -74,30 +75,32 @@ void ControlServer::accept() {
   clients_.emplace_back(*this, fd);
 }
 
-void ControlServer::drop(const Client* client) {
+void LineServer::drop(const Client* client) {
   clients_.remove_if([&](const Client& c) { return &c == client; });
 }
 
-ControlServer::Client::Client(ControlServer& s, int fd) : server(s), socket(fd) {
-  deadline = g_timeout_add_seconds(
-      kPatience,
-      [](gpointer self) -> gboolean {
-        auto& client = *static_cast<Client*>(self);
-        client.deadline = 0;
-        client.server.drop(&client);
-        return G_SOURCE_REMOVE;
-      },
-      this);
-  watch(G_IO_IN);
+LineServer::Client::Client(LineServer& s, int fd)
+    : server(s), socket(fd), out(s.options_.greeting) {
+  if (server.options_.patience != 0)
+    deadline = g_timeout_add_seconds(
+        server.options_.patience,
+        [](gpointer self) -> gboolean {
+          auto& client = *static_cast<Client*>(self);
+          client.deadline = 0;
+          client.server.drop(&client);
+          return G_SOURCE_REMOVE;
+        },
+        this);
+  watch(out.empty() ? G_IO_IN : G_IO_OUT);
 }
 
-ControlServer::Client::~Client() {
+LineServer::Client::~Client() {
   remove_source(watched);
   remove_source(deadline);
   close(socket);
 }
 
-void ControlServer::Client::watch(GIOCondition what) {
+void LineServer::Client::watch(GIOCondition what) {
   remove_source(watched);
   watched = g_unix_fd_add(
       socket, what,
@@ -111,25 +114,40 @@ void ControlServer::Client::watch(GIOCondition what) {
       this);
 }
 
-bool ControlServer::Client::read() {
-  std::array<char, kLongestRequest> bytes;
+bool LineServer::Client::read() {
+  std::array<char, kLongestLine> bytes;
   const ssize_t n = recv(socket, bytes.data(), bytes.size(), 0);
   if (n < 0) return try_later();
   if (n == 0) return false;
   in.append(bytes.data(), static_cast<std::size_t>(n));
-  const std::size_t end = in.find('\n');
-  if (end == in.npos && in.size() < kLongestRequest) return true;
-  // A line that never ends is answered as it is: cut, it is no request.
-  out = server.answer_(in.substr(0, end)) + "\n";
-  watch(G_IO_OUT);
+  answer(static_cast<std::size_t>(n) < bytes.size());
+  if (!out.empty()) watch(G_IO_OUT);
   return true;
 }
 
-bool ControlServer::Client::write() {
+/// Answers the next line, if there is a whole one.
+void LineServer::Client::answer(bool nothing_follows) {
+  const std::size_t end = in.find('\n');
+  const bool too_long = end == in.npos ? in.size() >= kLongestLine : end > kLongestLine;
+  const bool whole = server.options_.newline_optional && nothing_follows && !in.empty();
+  if (end == in.npos && !too_long && !whole) return;
+  Reply reply = server.answer_(in.substr(0, std::min(end, kLongestLine)));
+  in.erase(0, end == in.npos ? end : end + 1);
+  out = std::move(reply.text);
+  last = reply.last || too_long;
+}
+
+bool LineServer::Client::write() {
   const ssize_t n = send(socket, out.data() + sent, out.size() - sent, MSG_NOSIGNAL);
   if (n < 0) return try_later();
   sent += static_cast<std::size_t>(n);
-  return sent < out.size();
+  if (sent < out.size()) return true;
+  if (last) return false;
+  out.clear();
+  sent = 0;
+  answer(true);
+  if (out.empty()) watch(G_IO_IN);
+  return true;
 }
 
 }  // namespace rp::tools

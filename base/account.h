@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// account.h - users and groups by name or number.
+#pragma once
+
+#include <sys/types.h>
+
+#include <string>
+
+namespace rp {
+
+/// The id of a name, or of a decimal number. Any thread. Throws Error: there is none.
+uid_t user_id(const std::string& name);
+gid_t group_id(const std::string& name);
+
+/// The name of an id, or its number when it has none. Any thread.
+std::string user_name(uid_t id);
+std::string group_name(gid_t id);
+
+}  // namespace rp
