@@ -11,7 +11,7 @@
 
 #include "base/log.h"
 #include "slirp/config.h"
-#include "slirp/frame_queue.h"
+#include "switch/frame_queue.h"
 #include "slirp/guard.h"
 #include "slirp/nat.h"
 #include "switch/port.h"
@@ -38,7 +38,7 @@ class SlirpPort final : public sw::Port {
 
   Fd tftp_root_;
   std::unique_ptr<Guard> guard_;
-  FrameQueue queue_;
+  sw::FrameQueue queue_;
   Instant now_{};
   std::unique_ptr<Nat> nat_;
   std::size_t lent_ = 0;

@@ -1,19 +1,23 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // frame_queue_test.cc - the bounded queue against a naive twin.
-#include "slirp/frame_queue.h"
+#include "switch/frame_queue.h"
 
 #include <gtest/gtest.h>
 
 #include <deque>
 #include <random>
+#include <vector>
 
-#include "tests/slirp/host.h"
-
-namespace rp::slirp {
+namespace rp::sw {
 namespace {
 
-using test::Data;
-using test::pattern;
+using Data = std::vector<std::uint8_t>;
+
+Data pattern(std::size_t size, std::uint32_t seed = 1) {
+  Data d(size);
+  for (auto& b : d) b = static_cast<std::uint8_t>((seed = seed * 1103515245 + 12345) >> 16);
+  return d;
+}
 
 Data copy_of(std::span<const std::uint8_t> s) {
   return {s.begin(), s.end()};
@@ -56,6 +60,17 @@ TEST(FrameQueue, WrapsAroundWithoutTouchingWhatWaits) {
   EXPECT_EQ(copy_of(q.at(2)), pattern(10, 5));
 }
 
+TEST(FrameQueue, TrimTakesNothingThatWaits) {
+  FrameQueue q(1 << 20, 100);
+  for (std::uint32_t i = 0; i < 10; ++i) ASSERT_TRUE(q.push(pattern(60'000, i)));
+  q.trim();
+  for (std::uint32_t i = 0; i < 10; ++i) ASSERT_EQ(copy_of(q.at(i)), pattern(60'000, i));
+  q.pop(10);
+  q.trim();
+  ASSERT_TRUE(q.push(pattern(100, 1)));
+  EXPECT_EQ(copy_of(q.at(0)), pattern(100, 1));
+}
+
 /// The queue may refuse for want of contiguous room, the twin only for want of room at all.
 TEST(FrameQueue, AgreesWithANaiveTwin) {
   constexpr std::size_t kBytes = 4096, kFrames = 32;
@@ -88,4 +103,4 @@ TEST(FrameQueue, AgreesWithANaiveTwin) {
 }
 
 }  // namespace
-}  // namespace rp::slirp
+}  // namespace rp::sw

@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// frame_queue.h - a bounded FIFO of frames in one block of memory.
+#pragma once
+
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <cstring>
+#include <new>
+#include <span>
+#include <vector>
+
+namespace rp::sw {
+
+/// Frames are contiguous and keep their place until pop(). Positions start over whenever the queue
+/// runs empty, so that a queue that is rarely long stays in the cache. The block costs memory only
+/// as far as it was used.
+class FrameQueue {
+ public:
+  /// Throws std::bad_alloc.
+  FrameQueue(std::size_t bytes, std::size_t frames)
+      : bytes_(map(bytes)), capacity_(bytes), frames_(frames) {}
+  ~FrameQueue() { ::munmap(bytes_, capacity_); }
+  FrameQueue(const FrameQueue&) = delete;
+  FrameQueue& operator=(const FrameQueue&) = delete;
+
+  /// Copies the frame in. False: no room.
+  bool push(std::span<const std::uint8_t> frame) noexcept {
+    std::uint8_t* to = add(frame.size());
+    if (to) std::memcpy(to, frame.data(), frame.size());
+    return to != nullptr;
+  }
+  /// The place of a new frame of `len` bytes, which the caller writes. Null: no room.
+  std::uint8_t* add(std::size_t len) noexcept {
+    if (count_ == frames_.size() || len == 0) return nullptr;
+    // Free is [end_, capacity_) and [0, oldest) or, once the frames wrap around, [end_, oldest).
+    const std::size_t oldest = count_ == 0 ? 0 : frames_[first_].offset;
+    std::size_t at = end_;
+    if (count_ != 0 && end_ <= oldest) {
+      if (oldest - end_ < len) return nullptr;
+    } else if (capacity_ - end_ < len) {
+      if (oldest < len) return nullptr;
+      at = 0;
+    }
+    frames_[(first_ + count_++) % frames_.size()] = {at, len};
+    end_ = at + len;
+    used_ = std::max(used_, end_);
+    return bytes_ + at;
+  }
+  std::size_t size() const noexcept { return count_; }
+  bool empty() const noexcept { return count_ == 0; }
+  /// The i-th frame in the queue.
+  std::span<const std::uint8_t> at(std::size_t i) const noexcept {
+    const auto& f = frames_[(first_ + i) % frames_.size()];
+    return {bytes_ + f.offset, f.len};
+  }
+  /// The youngest frame, to be overwritten by one of the same length. Call only when not empty().
+  std::span<std::uint8_t> back() noexcept {
+    const auto& f = frames_[(first_ + count_ - 1) % frames_.size()];
+    return {bytes_ + f.offset, f.len};
+  }
+  void pop(std::size_t n) noexcept {
+    first_ = (first_ + n) % frames_.size();
+    count_ -= n;
+    if (count_ == 0) end_ = 0;
+  }
+  /// Gives memory back when the queue is empty and was long; a system call then, so not for a path
+  /// that frames take.
+  void trim() noexcept {
+    if (count_ != 0 || used_ <= kKept) return;
+    ::madvise(bytes_, capacity_, MADV_DONTNEED);
+    used_ = 0;
+  }
+
+ private:
+  static constexpr std::size_t kKept = std::size_t{64} << 10;
+  struct Place {
+    std::size_t offset, len;
+  };
+
+  static std::uint8_t* map(std::size_t bytes) {
+    void* p = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE,
+                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (p == MAP_FAILED) throw std::bad_alloc();
+    return static_cast<std::uint8_t*>(p);
+  }
+
+  std::uint8_t* bytes_;
+  std::size_t capacity_, end_ = 0, first_ = 0, count_ = 0;
+  std::size_t used_ = 0;  ///< the furthest end since the last trim()
+  std::vector<Place> frames_;
+};
+
+}  // namespace rp::sw
