@@ -215,7 +215,7 @@ bool Loop::turn() noexcept {
   });
   std::erase_if(active_, [&](const Active& a) {
     sw::Port* port = switch_.port(a.id);
-    return !port || (t - a.last_work >= options_.poll && port->arm(t));
+    return !port || ((port->sleeps() || t - a.last_work >= options_.poll) && port->arm(t));
   });
   return worked;
 }

@@ -52,7 +52,11 @@ class Port {
   virtual bool flush(Instant now) noexcept = 0;
 
   /// Asks for poll_fd() to become readable on work. False: work is there already, don't sleep.
+  /// Called after receive() in the same turn, and before poll_fd() is looked at again.
   virtual bool arm(Instant now) noexcept = 0;
+  /// True: looking for work is a system call, so the port is armed as soon as it has none instead
+  /// of being polled for a while.
+  virtual bool sleeps() const noexcept { return false; }
   /// Back to being polled.
   virtual void disarm() noexcept {}
 
