@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// datagram_socket.cc - batches in and out, and the queue of what found no room.
+#include "sockets/datagram_socket.h"
+
+#include <sys/epoll.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <cassert>
+#include <cerrno>
+
+#include "base/error.h"
+
+namespace rp::sockets {
+namespace {
+
+/// Room in the kernel: three of the largest frames, or some 300 of 1,500 bytes. It doubles this.
+constexpr int kSendBuffer = 256 << 10;
+/// Errors of receiving that mean nothing by themselves (ECONNREFUSED, of an earlier frame) but
+/// would go on for ever with a socket that is broken.
+constexpr unsigned kMostFailures = 16;
+
+}  // namespace
+
+DatagramSocket::DatagramSocket(Fd socket, std::shared_ptr<DatagramBuffers> buffers,
+                               const QueueLimits& limits)
+    : socket_(std::move(socket)),
+      buffers_(std::move(buffers)),
+      queue_(limits.bytes, limits.frames) {
+  int type = 0, room = 0;
+  socklen_t size = sizeof type;
+  if (getsockopt(socket_.get(), SOL_SOCKET, SO_TYPE, &type, &size) != 0)
+    throw_errno("asking a socket for its type", errno);
+  ends_ = type == SOCK_SEQPACKET;
+  size = sizeof room;
+  // As far as the host allows: the default holds a 64 KiB frame as well.
+  if (getsockopt(socket_.get(), SOL_SOCKET, SO_SNDBUF, &room, &size) == 0 && room < 2 * kSendBuffer)
+    setsockopt(socket_.get(), SOL_SOCKET, SO_SNDBUF, &kSendBuffer, sizeof kSendBuffer);
+  epoll_.reset(epoll_create1(EPOLL_CLOEXEC));
+  if (!epoll_) throw_errno("making an epoll descriptor", errno);
+  watch(socket_.get());
+}
+
+DatagramSocket::~DatagramSocket() = default;
+
+void DatagramSocket::watch(int fd) {
+  epoll_event e{};
+  e.events = EPOLLIN;
+  if (epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &e) != 0) throw_errno("watching a socket", errno);
+}
+
+void DatagramSocket::watch_room(bool on) noexcept {
+  epoll_event e{};
+  e.events = EPOLLIN | (on ? EPOLLOUT : 0u);
+  epoll_ctl(epoll_.get(), EPOLL_CTL_MOD, socket_.get(), &e);
+  waiting_ = on;
+}
+
+void DatagramSocket::receive(sw::Burst& burst) noexcept {
+  if (waiting_) drain();
+  if (closed_) return;
+  assert(!buffers_->lent);
+  const auto in = buffers_->in();
+  const int n = recvmmsg(socket_.get(), in.data(), in.size(), MSG_DONTWAIT, nullptr);
+  drained_ = n < static_cast<int>(in.size());
+  if (n <= 0) {
+    receive_failed(n < 0 ? errno : EAGAIN);
+    return;
+  }
+  failures_ = 0;
+  buffers_->lent = true;
+  for (std::size_t i = 0; i < static_cast<std::size_t>(n); ++i) {
+    if (in[i].msg_hdr.msg_flags & MSG_TRUNC) {
+      ++truncated_;
+    } else if (in[i].msg_len == 0 && ends_) {
+      closed_ = true;
+      return;
+    } else {
+      burst.add(buffers_->received(i));
+    }
+  }
+}
+
+void DatagramSocket::receive_failed(int error) noexcept {
+  if (error == EAGAIN || error == EWOULDBLOCK) {
+    failures_ = 0;
+    return;
+  }
+  drained_ = false;
+  if (++failures_ >= kMostFailures || (ends_ && error != EINTR)) closed_ = true;
+}
+
+void DatagramSocket::release() noexcept {
+  buffers_->lent = false;
+}
+
+/// Hands so many messages to the kernel; returns how many it took, and why not the next.
+std::size_t DatagramSocket::write(std::size_t messages, Failure& why) noexcept {
+  why = Failure::none;
+  const int n = sendmmsg(socket_.get(), buffers_->out(), static_cast<unsigned>(messages),
+                         MSG_DONTWAIT | MSG_NOSIGNAL);
+  if (n >= 0) {
+    // Whatever stopped it, EPOLLOUT says when to look again: at once, unless there is no room.
+    if (static_cast<std::size_t>(n) < messages) why = Failure::full;
+    return static_cast<std::size_t>(n);
+  }
+  switch (errno) {
+    case EAGAIN:
+    case EINTR:
+      why = Failure::full;
+      break;
+    case EMSGSIZE:
+    case ENOBUFS:
+    case ENOMEM:
+      why = Failure::frame;
+      break;
+    default:  // nobody is there
+      why = Failure::all;
+  }
+  return 0;
+}
+
+/// Returns how many frames are done with: sent, or lost for good.
+std::size_t DatagramSocket::transmit(std::span<const sw::Frame* const> frames) noexcept {
+  std::size_t done = 0;
+  while (done < frames.size()) {
+    Failure why;
+    done += write(buffers_->fill(frames.subspan(done)), why);
+    if (why == Failure::full) break;
+    const std::size_t lost = why == Failure::frame ? 1
+                             : why == Failure::all ? frames.size() - done
+                                                   : 0;
+    unsent_ += lost;
+    done += lost;
+  }
+  return done;
+}
+
+std::size_t DatagramSocket::send(std::span<const sw::Frame* const> frames) noexcept {
+  std::size_t done = queue_.empty() ? transmit(frames) : 0;
+  for (; done < frames.size(); ++done, ++queued_) {
+    std::uint8_t* to = queue_.add(frames[done]->len);
+    if (!to) break;
+    frames[done]->copy_to(to);
+  }
+  if (!queue_.empty() && !waiting_) watch_room(true);
+  return frames.size() - done;
+}
+
+void DatagramSocket::drain() noexcept {
+  while (!queue_.empty()) {
+    const std::size_t n = std::min(queue_.size(), DatagramBuffers::kFrames);
+    for (std::size_t i = 0; i < n; ++i) buffers_->put(i, queue_.at(i));
+    Failure why;
+    queue_.pop(write(n, why));
+    if (why == Failure::full) return;
+    const std::size_t lost = why == Failure::frame ? 1 : why == Failure::all ? queue_.size() : 0;
+    unsent_ += lost;
+    queue_.pop(lost);
+  }
+  watch_room(false);
+}
+
+bool DatagramSocket::arm() noexcept {
+  queue_.trim();
+  return drained_ || closed_;
+}
+
+void DatagramSocket::report(const CounterSink& sink) const {
+  sink("socket.queued", queued_);
+  sink("socket.waiting", queue_.size());
+  sink("drop.truncated", truncated_);
+  sink("drop.unsent", unsent_);
+}
+
+}  // namespace rp::sockets

@@ -1,0 +1,297 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// datagram_socket_test.cc - frames through sockets of each kind, and readers that don't read.
+#include "sockets/datagram_socket.h"
+
+#include <arpa/inet.h>
+#include <gtest/gtest.h>
+#include <poll.h>
+#include <sys/resource.h>
+
+#include <fstream>
+#include <map>
+#include <optional>
+
+#include "tests/backend/scale.h"
+#include "tests/sockets/vde_client.h"
+
+namespace rp::sockets {
+namespace {
+
+using test::Bytes;
+using test::readable;
+
+Bytes pattern(std::size_t size, std::uint32_t seed = 1) {
+  Bytes d(size);
+  for (auto& b : d) b = static_cast<std::uint8_t>((seed = seed * 1103515245 + 12345) >> 16);
+  return d;
+}
+
+std::pair<Fd, Fd> unix_pair(int type) {
+  int fds[2];
+  EXPECT_EQ(socketpair(AF_UNIX, type | SOCK_CLOEXEC, 0, fds), 0);
+  return {Fd(fds[0]), Fd(fds[1])};
+}
+
+std::pair<Fd, Fd> udp_pair() {
+  Fd ends[2];
+  sockaddr_in at[2] = {};
+  for (int i = 0; i < 2; ++i) {
+    at[i].sin_family = AF_INET;
+    at[i].sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    socklen_t size = sizeof at[i];
+    auto* a = reinterpret_cast<sockaddr*>(&at[i]);
+    ends[i].reset(socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+    EXPECT_EQ(bind(ends[i].get(), a, size), 0);
+    EXPECT_EQ(getsockname(ends[i].get(), a, &size), 0);
+  }
+  for (int i = 0; i < 2; ++i)
+    EXPECT_EQ(connect(ends[i].get(), reinterpret_cast<sockaddr*>(&at[1 - i]), sizeof at[i]), 0);
+  return {std::move(ends[0]), std::move(ends[1])};
+}
+
+/// One end is ours, the other is held by the test.
+struct Line {
+  explicit Line(std::pair<Fd, Fd> ends, const QueueLimits& limits = {},
+                std::shared_ptr<DatagramBuffers> buffers = std::make_shared<DatagramBuffers>())
+      : far(std::move(ends.second)), near(std::move(ends.first), std::move(buffers), limits) {}
+
+  bool say(const Bytes& frame) const {
+    return ::send(far.get(), frame.data(), frame.size(), MSG_NOSIGNAL | MSG_DONTWAIT) ==
+           static_cast<ssize_t>(frame.size());
+  }
+  /// What the far end gets; nothing: no frame waits.
+  std::optional<Bytes> hear() const {
+    Bytes b(100'000);
+    const auto n = recv(far.get(), b.data(), b.size(), MSG_DONTWAIT);
+    if (n < 0) return std::nullopt;
+    b.resize(static_cast<std::size_t>(n));
+    return b;
+  }
+  std::vector<Bytes> receive() {
+    burst->clear();
+    near.receive(*burst);
+    std::vector<Bytes> got;
+    for (const sw::Frame& f : burst->frames()) {
+      got.emplace_back(f.len);
+      if (f.len != 0) f.copy_to(got.back().data());
+    }
+    near.release();
+    return got;
+  }
+  /// Returns how many were refused.
+  std::size_t send(const std::vector<Bytes>& frames) {
+    std::vector<sw::Frame> f(frames.size());
+    std::vector<sw::Part> parts(frames.size());
+    std::vector<const sw::Frame*> p;
+    for (std::size_t i = 0; i < frames.size(); ++i) {
+      sw::make_frame(f[i], parts[i], frames[i]);
+      p.push_back(&f[i]);
+    }
+    return near.send(p);
+  }
+  std::uint64_t counter(std::string_view name) const {
+    std::map<std::string, std::uint64_t, std::less<>> all;
+    near.report([&](std::string_view n, std::uint64_t v) { all.emplace(n, v); });
+    return all.at(std::string(name));
+  }
+
+  Fd far;
+  std::unique_ptr<sw::Burst> burst = std::make_unique<sw::Burst>();
+  DatagramSocket near;
+};
+
+enum Kind { kDatagram, kSeqpacket, kUdp };
+
+class AnySocket : public ::testing::TestWithParam<Kind> {
+ protected:
+  static std::pair<Fd, Fd> ends() {
+    return GetParam() == kUdp ? udp_pair()
+                              : unix_pair(GetParam() == kDatagram ? SOCK_DGRAM : SOCK_SEQPACKET);
+  }
+};
+const char* name_of(const ::testing::TestParamInfo<Kind>& k) {
+  return k.param == kDatagram ? "Datagram" : k.param == kSeqpacket ? "Seqpacket" : "Udp";
+}
+INSTANTIATE_TEST_SUITE_P(, AnySocket, ::testing::Values(kDatagram, kSeqpacket, kUdp), name_of);
+
+TEST_P(AnySocket, WholeFramesBothWaysByteForByte) {
+  Line line(ends());
+  const std::size_t longest = GetParam() == kUdp ? 65507 : sw::kMaxFrame;
+  for (const std::size_t size :
+       {std::size_t{1}, std::size_t{14}, std::size_t{60}, std::size_t{128}, std::size_t{129},
+        std::size_t{1514}, std::size_t{9018}, std::size_t{40'000}, longest}) {
+    const Bytes frame = pattern(size, static_cast<std::uint32_t>(size));
+    ASSERT_TRUE(line.say(frame)) << size;
+    const auto got = line.receive();
+    ASSERT_EQ(got.size(), 1u) << size;
+    ASSERT_EQ(got[0], frame) << size;
+    ASSERT_EQ(line.send({frame}), 0u);
+    ASSERT_EQ(line.hear(), frame) << size;
+  }
+  EXPECT_TRUE(line.receive().empty());
+  EXPECT_TRUE(line.near.arm());
+  EXPECT_EQ(line.counter("socket.queued"), 0u);
+}
+
+TEST_P(AnySocket, ManyFramesKeepTheirOrder) {
+  Line line(ends());
+  std::vector<Bytes> frames;
+  for (std::uint32_t i = 0; i < 100; ++i) frames.push_back(pattern(60 + i, i));
+  for (const auto& f : frames) ASSERT_TRUE(line.say(f));
+  auto got = line.receive();
+  EXPECT_EQ(got.size(), sw::Burst::kFrames);
+  EXPECT_FALSE(line.near.arm()) << "more may wait";
+  for (auto& f : line.receive()) got.push_back(f);
+  EXPECT_EQ(got, frames);
+  EXPECT_TRUE(line.near.arm());
+  ASSERT_EQ(line.send(frames), 0u);
+  for (const auto& f : frames) ASSERT_EQ(line.hear(), f);
+}
+
+TEST_P(AnySocket, TellsOfFramesThatComeAfterIt) {
+  Line line(ends());
+  EXPECT_FALSE(readable(line.near.poll_fd(), 0));
+  EXPECT_TRUE(line.receive().empty());
+  EXPECT_TRUE(line.near.arm());
+  ASSERT_TRUE(line.say(pattern(60)));
+  EXPECT_TRUE(readable(line.near.poll_fd(), test::kPatienceMs));
+  EXPECT_EQ(line.receive().size(), 1u);
+  EXPECT_FALSE(readable(line.near.poll_fd(), 0));
+}
+
+TEST(DatagramSocket, TooLongAFrameIsCountedAndCutForNobody) {
+  Line line(unix_pair(SOCK_DGRAM));
+  ASSERT_TRUE(line.say(pattern(sw::kMaxFrame + 1)));
+  ASSERT_TRUE(line.say(pattern(60)));
+  EXPECT_EQ(line.receive(), std::vector<Bytes>(1, pattern(60)));
+  EXPECT_EQ(line.counter("drop.truncated"), 1u);
+}
+
+TEST(DatagramSocket, AnEmptyDatagramIsAFrameAndNoEnd) {
+  Line line(unix_pair(SOCK_DGRAM));
+  ASSERT_TRUE(line.say({}));
+  EXPECT_EQ(line.receive().size(), 1u);
+  EXPECT_FALSE(line.near.closed());
+}
+
+TEST(DatagramSocket, ASequencedPeerThatHangsUpEndsIt) {
+  Line line(unix_pair(SOCK_SEQPACKET));
+  ASSERT_TRUE(line.say(pattern(60)));
+  line.far.reset();
+  EXPECT_TRUE(readable(line.near.poll_fd(), test::kPatienceMs));
+  EXPECT_EQ(line.receive(), std::vector<Bytes>(1, pattern(60)));
+  line.receive();
+  EXPECT_TRUE(line.near.closed());
+  EXPECT_TRUE(line.near.arm()) << "would spin";
+}
+
+TEST(DatagramSocket, AFrameInManyPartsGoesOutAsOne) {
+  Line line(unix_pair(SOCK_DGRAM));
+  const Bytes bytes = pattern(6000);
+  for (const std::size_t n : {std::size_t{1}, std::size_t{5}, std::size_t{1000}, std::size_t{1023},
+                              std::size_t{1024}, std::size_t{1088}}) {
+    std::vector<sw::Part> parts;
+    std::size_t at = sw::Frame::kHead;
+    for (std::size_t i = 0; i < n; ++i) {
+      const std::size_t len = i + 1 == n ? bytes.size() - at : 5;
+      parts.push_back({bytes.data() + at, static_cast<std::uint32_t>(len)});
+      at += len;
+    }
+    sw::Frame f;
+    sw::Part whole;
+    sw::make_frame(f, whole, bytes);
+    f.body = parts;
+    const sw::Frame* twice[] = {&f, &f, &f};
+    ASSERT_EQ(line.near.send(twice), 0u);
+    for (int i = 0; i < 3; ++i) ASSERT_EQ(line.hear(), bytes) << n;
+  }
+}
+
+TEST(DatagramSocket, AStuckReaderCostsItsOwnFramesOnlyAndGetsWhatWaits) {
+  Line line(unix_pair(SOCK_DGRAM), {.frames = 10, .bytes = std::size_t{1} << 20});
+  std::uint32_t taken = 0, refused = 0;
+  while (refused < 100) {
+    ASSERT_LT(taken, 100'000u);
+    if (line.send({pattern(1500, taken)}) == 0)
+      ++taken;
+    else
+      ++refused;
+  }
+  EXPECT_EQ(line.counter("socket.waiting"), 10u);
+  EXPECT_TRUE(line.receive().empty());
+  EXPECT_TRUE(line.near.arm());
+  EXPECT_FALSE(readable(line.near.poll_fd(), 0)) << "no room, nothing to wake up for";
+  // It reads again: all that was taken comes, in order.
+  for (std::uint32_t i = 0; i < taken; ++i) {
+    auto got = line.hear();
+    if (!got) {
+      ASSERT_TRUE(readable(line.near.poll_fd(), test::kPatienceMs));
+      line.receive();
+      got = line.hear();
+    }
+    ASSERT_EQ(got, pattern(1500, i)) << i;
+  }
+  line.receive();
+  EXPECT_EQ(line.counter("socket.waiting"), 0u);
+  EXPECT_FALSE(readable(line.near.poll_fd(), 0)) << "room is of no interest when nothing waits";
+  EXPECT_EQ(line.send({pattern(60)}), 0u);
+  EXPECT_EQ(line.hear(), pattern(60));
+}
+
+TEST(DatagramSocket, TheQueueIsBoundedInBytesToo) {
+  Line line(unix_pair(SOCK_DGRAM), {.frames = 1000, .bytes = 100'000});
+  for (int i = 0; i < 1000; ++i) line.send({pattern(40'000)});
+  EXPECT_EQ(line.counter("socket.waiting"), 2u);
+}
+
+TEST(DatagramSocket, AReaderThatWentDelaysNothing) {
+  for (const int type : {SOCK_DGRAM, SOCK_SEQPACKET}) {
+    Line line(unix_pair(type));
+    while (line.send({pattern(1500)}) == 0 && line.counter("socket.waiting") == 0) {
+    }
+    ASSERT_GT(line.counter("socket.waiting"), 0u);
+    line.far.reset();
+    EXPECT_TRUE(readable(line.near.poll_fd(), test::kPatienceMs));
+    line.receive();
+    EXPECT_EQ(line.counter("socket.waiting"), 0u);
+    EXPECT_EQ(line.send(std::vector<Bytes>(64, pattern(60))), 0u);
+    EXPECT_GE(line.counter("drop.unsent"), 65u);
+    for (int i = 0; i < 100; ++i) line.receive();
+    EXPECT_TRUE(line.near.arm()) << "would spin";
+  }
+}
+
+/// Of this process, in memory.
+std::size_t resident_kib() {
+  std::ifstream status("/proc/self/status");
+  for (std::string line; std::getline(status, line);)
+    if (line.starts_with("VmRSS:")) return std::stoul(line.substr(6));
+  return 0;
+}
+
+TEST(DatagramSocket, AThousandShareTheirMemory) {
+  rlimit usual{};
+  ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &usual), 0);
+  const rlimit more{std::min<rlim_t>(usual.rlim_max, 4096), usual.rlim_max};
+  if (more.rlim_cur < 3100) GTEST_SKIP() << "the limit of descriptors is below 3100";
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &more), 0);
+  const auto buffers = std::make_shared<DatagramBuffers>();
+  const std::size_t before = resident_kib();
+  {
+    std::vector<std::unique_ptr<Line>> lines;
+    for (int i = 0; i < 1000; ++i)
+      lines.push_back(std::make_unique<Line>(unix_pair(SOCK_DGRAM), QueueLimits{}, buffers));
+    for (std::uint32_t i = 0; i < lines.size(); ++i) {
+      for (int k = 0; k < 64; ++k) ASSERT_TRUE(lines[i]->say(pattern(1500, i)));
+      for (const auto& f : lines[i]->receive()) ASSERT_EQ(f, pattern(1500, i));
+    }
+    // The test's own bursts are the bulk of it. A sanitizer keeps what was freed.
+    if (!backend::kSanitized) {
+      EXPECT_LT(resident_kib() - before, 100'000u);
+    }
+  }
+  EXPECT_EQ(setrlimit(RLIMIT_NOFILE, &usual), 0);
+}
+
+}  // namespace
+}  // namespace rp::sockets
