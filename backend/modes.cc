@@ -7,6 +7,7 @@
 #include "backend/vhost_user/door.h"
 #include "backend/vhost_user/open.h"
 #include "slirp/slirp_port.h"
+#include "sockets/vde_options.h"
 
 namespace rp::backend {
 namespace {
@@ -53,6 +54,18 @@ std::unique_ptr<sw::Port> open_vhost_user(const Locator& l, const Opening&) {
   return std::make_unique<vhost_user::Port>(vhost_user::make_options(l));
 }
 
+void vde_options(const std::function<void(const OptionDoc&)>& fn) {
+  for (const auto& o : sockets::vde_door_options()) fn(o);
+}
+
+std::unique_ptr<sw::Port> open_vde(const Locator& l, const Opening& how) {
+  if (!how.door)
+    throw Error(Errc::unsupported,
+                l.text + ": a VDE network can't be joined yet; as --door it listens");
+  return std::make_unique<sockets::VdeDoor>(sockets::make_vde_door_options(l.target, l.params),
+                                            how.log);
+}
+
 constexpr Mode kModes[] = {
     {"slirp", "", "user-mode NAT: needs no rights, the guest reaches what the host reaches",
      "slirp?hostfwd=tcp:127.0.0.1:2222-:22", slirp_options, open_slirp, nullptr},
@@ -60,6 +73,8 @@ constexpr Mode kModes[] = {
      "switch:lan0", no_options, open_switch, link_switch},
     {"vhost-user", "PATH", "a virtio-net guest's rings in its own memory, over a UNIX socket",
      "vhost-user:/tmp/vm0.sock", vhost_user_options, open_vhost_user, nullptr},
+    {"vde", "PATH", "as a door, a VDE switch at PATH for stock VDE programs", "vde:/tmp/lan0",
+     vde_options, open_vde, nullptr},
     {"null", "", "a network that nothing else is on: frames are swallowed", "null", no_options,
      open_null, nullptr},
 };

@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// vde_options.cc - the table of the VDE door's options, with vde_switch's names and defaults.
+#include "sockets/vde_options.h"
+
+#include <grp.h>
+
+#include <charconv>
+#include <vector>
+
+namespace rp::sockets {
+namespace {
+
+/// Nothing is as long as this; each waits in memory of its own.
+constexpr unsigned kMostFrames = 65536;
+
+mode_t parse_mode(const std::string& v, unsigned most) {
+  unsigned mode = 0;
+  const auto [end, error] = std::from_chars(v.data(), v.data() + v.size(), mode, 8);
+  if (v.empty() || error != std::errc() || end != v.data() + v.size() || mode > most)
+    throw Error(Errc::invalid, "expected an octal mode such as 0660");
+  return mode;
+}
+
+gid_t parse_group(const std::string& v) {
+  std::vector<char> buffer(16384);
+  group g{}, *found = nullptr;
+  if (getgrnam_r(v.c_str(), &g, buffer.data(), buffer.size(), &found) == 0 && found)
+    return found->gr_gid;
+  unsigned number = 0;
+  const auto [end, error] = std::from_chars(v.data(), v.data() + v.size(), number);
+  if (v.empty() || error != std::errc() || end != v.data() + v.size())
+    throw Error(Errc::not_found, "there is no such group");
+  return number;
+}
+
+/// For each class that may read or write, the right to enter.
+mode_t enterable(mode_t mode) {
+  const auto one = [mode](mode_t rights, mode_t enter) {
+    return (mode & rights) ? (mode & rights) | enter : 0;
+  };
+  return 02000 | one(0600, 0100) | one(0060, 0010) | one(0006, 0001);
+}
+
+constexpr mode_t kUnset = ~mode_t{0};
+
+constexpr Option<VdeDoorOptions> kOptions[] = {
+    {{"mode", "OCTAL", "0600", "of the sockets: who may come in; as a group, 0660"},
+     [](VdeDoorOptions& o, const std::string& v) { o.access.mode = parse_mode(v, 0777); }},
+    {{"dirmode", "OCTAL", "02700", "of the folder; what mode= needs when only that is given"},
+     [](VdeDoorOptions& o, const std::string& v) { o.access.dirmode = parse_mode(v, 07777); }},
+    {{"group", "NAME|NUMBER", "", "of the sockets and the folder"},
+     [](VdeDoorOptions& o, const std::string& v) { o.access.group = parse_group(v); }},
+    {{"sock", "PATH2", "",
+      "listens on a bare socket as well, for clients that connect to the very path they are given"},
+     [](VdeDoorOptions& o, const std::string& v) { o.alias = v; }},
+    {{"queue", "1..65536", "128", "frames that wait for each slow reader, up to 1 MiB of them"},
+     [](VdeDoorOptions& o, const std::string& v) {
+       o.queue.frames = parse_number(v, 1, kMostFrames);
+     }},
+};
+
+}  // namespace
+
+std::span<const Option<VdeDoorOptions>> vde_door_options() {
+  return kOptions;
+}
+
+VdeDoorOptions make_vde_door_options(
+    const std::string& path, const std::vector<std::pair<std::string, std::string>>& params) {
+  VdeDoorOptions o;
+  o.path = path;
+  if (path.empty()) throw Error(Errc::invalid, "vde: no path, as in vde:/tmp/lan0");
+  const VdeAccess usual;
+  o.access.mode = o.access.dirmode = kUnset;
+  for (const auto& [key, value] : params) set_option(vde_door_options(), o, "vde", key, value);
+  VdeAccess& a = o.access;
+  a.given = a.mode != kUnset || a.dirmode != kUnset || a.group != VdeAccess::kNoGroup;
+  if (a.mode == kUnset && a.dirmode == kUnset) {
+    a.mode = usual.mode;
+    a.dirmode = usual.dirmode;
+  } else if (a.dirmode == kUnset) {
+    a.dirmode = enterable(a.mode);
+  } else if (a.mode == kUnset) {
+    a.mode = a.dirmode & 0666;
+  }
+  return o;
+}
+
+}  // namespace rp::sockets
