@@ -108,7 +108,7 @@ class Packets:
     def receive(self, deadline):
         self._socket.settimeout(max(0.01, deadline - time.monotonic()))
         with contextlib.suppress(TimeoutError):
-            return self._socket.recv(65536)
+            return self._socket.recv(1 << 17)
         return None
 
 
