@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// vde_gen.cc - one frame's latency from one client of a VDE switch to another one.
+// vde_gen.cc - frames from one client of a VDE switch to another one: one at a time, or many.
 //
-// The same frames and the same loop as virtio_user_gen's; prints one line of JSON.
+// One frame at a time is the same frame and the same loop as virtio_user_gen's. Many: one thread
+// sends for as long as the switch takes frames (or at a rate), and receives what came. Prints one
+// line of JSON.
 #include <fcntl.h>
 #include <getopt.h>
 
@@ -24,6 +26,8 @@ struct Options {
   std::size_t size = 64;
   double seconds = 2;
   std::uint64_t interval_us = 100;
+  bool flood = false;
+  double rate = 0;  ///< frames a second; 0: as many as go
   pid_t back_end = 0;
 };
 
@@ -45,9 +49,9 @@ class Client {
 
   std::uint64_t errors = 0;
 
-  void send(const Stamp& stamp) {
+  bool send(const Stamp& stamp) {
     std::memcpy(&frame_[kEthernet], &stamp, sizeof stamp);
-    ::vde_send(conn_, frame_.data(), frame_.size(), 0);
+    return ::vde_send(conn_, frame_.data(), frame_.size(), 0) > 0;
   }
 
   std::optional<Stamp> receive() {
@@ -87,7 +91,7 @@ void until_frames_pass(Client& a, Client& b) {
 void latency(const Options& o) {
   Client a(o, 0), b(o, 1);
   until_frames_pass(a, b);
-  const auto send = [&](const Stamp& s) { a.send(s); };
+  const auto send = [&](const Stamp& s) { (void)a.send(s); };
   const auto receive = [&] { return b.receive(); };
   measure_latency(0.3, o.interval_us * 1000, send, receive);
   const Account account(o.back_end);
@@ -99,14 +103,72 @@ void latency(const Options& o) {
   std::printf(", \"errors\": %" PRIu64 "}\n", a.errors + b.errors);
 }
 
+/// So many frames at once, then a look at what came.
+constexpr unsigned kBatch = 32;
+
+struct Counted {
+  std::uint64_t sent = 0, received = 0, disordered = 0;
+};
+
+Counted exchange(Client& a, Client& b, double rate, double seconds) {
+  Counted c;
+  std::uint64_t last = 0;
+  const auto take = [&](unsigned most) {
+    unsigned n = 0;
+    for (; n < most; ++n) {
+      const auto came = b.receive();
+      if (!came) break;
+      c.disordered += came->seq <= last;
+      last = came->seq;
+    }
+    c.received += n;
+    return n;
+  };
+  const std::uint64_t start = now_ns();
+  const auto due = [&](std::uint64_t now) {
+    return rate == 0 ? ~std::uint64_t{0}
+                     : static_cast<std::uint64_t>(static_cast<double>(now - start) / 1e9 * rate);
+  };
+  std::uint64_t now = start;
+  for (const auto end = start + static_cast<std::uint64_t>(seconds * 1e9); now < end;
+       now = now_ns()) {
+    const std::uint64_t wanted = due(now);
+    for (unsigned i = 0; i < kBatch && c.sent < wanted && a.send({.seq = c.sent + 1}); ++i)
+      ++c.sent;
+    take(2 * kBatch);
+  }
+  // What is under way still counts as received, for as long as something comes.
+  for (std::uint64_t idle = now_ns(); now_ns() - idle < 20'000'000;)
+    if (take(2 * kBatch) != 0) idle = now_ns();
+  return c;
+}
+
+void flood(const Options& o) {
+  Client a(o, 0), b(o, 1);
+  until_frames_pass(a, b);
+  exchange(a, b, o.rate, 0.3);
+  const Account account(o.back_end);
+  const std::uint64_t start = now_ns();
+  const Counted c = exchange(a, b, o.rate, o.seconds);
+  const double took = static_cast<double>(now_ns() - start) / 1e9 - 0.02;
+  std::printf("{");
+  account.print();
+  std::printf(", \"tx\": %" PRIu64 ", \"rx\": %" PRIu64 ", \"rx_per_s\": %.0f, \"lost\": %" PRIu64
+              ", \"errors\": %" PRIu64 "}\n",
+              c.sent, c.received, static_cast<double>(c.received) / took, c.sent - c.received,
+              a.errors + b.errors + c.disordered);
+}
+
 constexpr char kUsage[] =
-    "usage: vde_gen --url SWITCH [--size N] [--seconds S] [--interval-us N] [--cpu-of PID]";
+    "usage: vde_gen --url SWITCH [--size N] [--seconds S] [--cpu-of PID] "
+    "[--interval-us N | --flood [--rate FRAMES_PER_SECOND]]";
 
 Options parse(int argc, char** argv) {
   Options o;
   const option longs[] = {{"url", 1, nullptr, 'v'},     {"size", 1, nullptr, 's'},
                           {"seconds", 1, nullptr, 't'}, {"interval-us", 1, nullptr, 'i'},
-                          {"cpu-of", 1, nullptr, 'u'},  {nullptr, 0, nullptr, 0}};
+                          {"cpu-of", 1, nullptr, 'u'},  {"flood", 0, nullptr, 'f'},
+                          {"rate", 1, nullptr, 'r'},    {nullptr, 0, nullptr, 0}};
   for (int c; (c = ::getopt_long(argc, argv, "", longs, nullptr)) != -1;) {
     const auto number = [] { return std::strtoul(optarg, nullptr, 10); };
     switch (c) {
@@ -121,6 +183,12 @@ Options parse(int argc, char** argv) {
         break;
       case 'i':
         o.interval_us = number();
+        break;
+      case 'f':
+        o.flood = true;
+        break;
+      case 'r':
+        o.rate = std::strtod(optarg, nullptr);
         break;
       case 'u':
         o.back_end = static_cast<pid_t>(number());
@@ -138,7 +206,8 @@ Options parse(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   try {
-    latency(parse(argc, argv));
+    const Options o = parse(argc, argv);
+    o.flood ? flood(o) : latency(o);
   } catch (const std::exception& e) {
     std::fprintf(stderr, "vde_gen: %s\n", e.what());
     return 1;
