@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// link_monitor.cc - reads RTM_NEWLINK and RTM_DELLINK as they come.
+#include "tap/link_monitor.h"
+
+#include <libmnl/libmnl.h>
+#include <linux/rtnetlink.h>
+#include <net/if.h>
+#include <sys/socket.h>
+
+#include <array>
+#include <cerrno>
+
+#include "base/error.h"
+
+namespace rp::tap {
+namespace {
+
+/// A message with everything that a device with virtual functions has to tell is larger, and is
+/// cut: the header and the name come first.
+constexpr std::size_t kMessage = 16384;
+/// Messages in one look.
+constexpr int kBudget = 64;
+
+LinkEvent event_of(const nlmsghdr* h) noexcept {
+  const auto* info = static_cast<const ifinfomsg*>(mnl_nlmsg_get_payload(h));
+  LinkEvent e{static_cast<unsigned>(info->ifi_index),
+              {},
+              h->nlmsg_type == RTM_DELLINK,
+              (info->ifi_flags & IFF_UP) != 0};
+  mnl_attr_parse(
+      h, sizeof *info,
+      [](const nlattr* a, void* out) {
+        if (mnl_attr_get_type(a) == IFLA_IFNAME && mnl_attr_validate(a, MNL_TYPE_NUL_STRING) >= 0)
+          static_cast<LinkEvent*>(out)->name = mnl_attr_get_str(a);
+        return MNL_CB_OK;
+      },
+      &e);
+  return e;
+}
+
+}  // namespace
+
+LinkMonitor::LinkMonitor()
+    : socket_(socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_ROUTE)) {
+  if (!socket_) throw_errno("opening a netlink socket", errno);
+  sockaddr_nl own{};
+  own.nl_family = AF_NETLINK;
+  own.nl_groups = RTMGRP_LINK;
+  if (bind(socket_.get(), reinterpret_cast<const sockaddr*>(&own), sizeof own) != 0)
+    throw_errno("listening for changes of network devices", errno);
+}
+
+void LinkMonitor::ask(unsigned index) noexcept {
+  alignas(8) std::array<char, MNL_ALIGN(sizeof(nlmsghdr)) + sizeof(ifinfomsg)> bytes;
+  nlmsghdr* h = mnl_nlmsg_put_header(bytes.data());
+  h->nlmsg_type = RTM_GETLINK;
+  h->nlmsg_flags = NLM_F_REQUEST;
+  static_cast<ifinfomsg*>(mnl_nlmsg_put_extra_header(h, sizeof(ifinfomsg)))->ifi_index =
+      static_cast<int>(index);
+  [[maybe_unused]] const auto n = send(socket_.get(), h, h->nlmsg_len, MSG_NOSIGNAL);
+}
+
+void LinkMonitor::read(unsigned watched, void (*fn)(void*, const LinkEvent&),
+                       void* opaque) noexcept {
+  alignas(8) std::array<char, kMessage> bytes;
+  for (int i = 0; i < kBudget; ++i) {
+    const ssize_t got = recv(socket_.get(), bytes.data(), bytes.size(), 0);
+    if (got < 0 && errno == ENOBUFS) {
+      ask(watched);
+      continue;
+    }
+    if (got < 0) return;
+    int left = static_cast<int>(got);
+    for (auto* h = reinterpret_cast<const nlmsghdr*>(bytes.data()); mnl_nlmsg_ok(h, left);
+         h = mnl_nlmsg_next(h, &left)) {
+      if (h->nlmsg_type == RTM_NEWLINK || h->nlmsg_type == RTM_DELLINK) fn(opaque, event_of(h));
+    }
+  }
+}
+
+}  // namespace rp::tap
