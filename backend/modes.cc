@@ -8,6 +8,7 @@
 #include "backend/vhost_user/open.h"
 #include "slirp/slirp_port.h"
 #include "sockets/vde_options.h"
+#include "tap/open.h"
 
 namespace rp::backend {
 namespace {
@@ -20,6 +21,14 @@ void slirp_options(const std::function<void(const OptionDoc&)>& fn) {
 
 std::unique_ptr<sw::Port> open_slirp(const Locator& l, const Opening& how) {
   return std::make_unique<slirp::SlirpPort>(slirp::make_config(l.params), how.log, how.now);
+}
+
+void tap_options(const std::function<void(const OptionDoc&)>& fn) {
+  for (const auto& o : tap::tap_options()) fn(o);
+}
+
+std::unique_ptr<sw::Port> open_tap(const Locator& l, const Opening& how) {
+  return tap::open_tap(l.target, l.params, how.log, how.now);
 }
 
 void refuse_options(const Locator& l) {
@@ -75,6 +84,8 @@ constexpr Mode kModes[] = {
      "vhost-user:/tmp/vm0.sock", vhost_user_options, open_vhost_user, nullptr},
     {"vde", "PATH", "as a door, a VDE switch at PATH for stock VDE programs", "vde:/tmp/lan0",
      vde_options, open_vde, nullptr},
+    {"tap", "NAME", "a tap device of the host: made here, or there already", "tap:tap0?bridge=br0",
+     tap_options, open_tap, nullptr},
     {"null", "", "a network that nothing else is on: frames are swallowed", "null", no_options,
      open_null, nullptr},
 };

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// config.h - everything the tap mode can be told, under the names of QEMU's `-netdev tap` and
+// iproute2.
+#pragma once
+
+#include <sys/types.h>
+
+#include <optional>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/option.h"
+#include "tap/address.h"
+
+namespace rp::tap {
+
+using Params = std::vector<std::pair<std::string, std::string>>;
+
+/// What is set on a device once it is there.
+struct Settings {
+  std::optional<sw::Mac> mac;
+  std::optional<unsigned> mtu;
+  std::string bridge;
+  std::optional<bool> up;  ///< not given: a device that we made comes up, others stay
+  std::vector<Prefix> addresses;
+};
+
+struct TapConfig {
+  std::string name;  ///< empty: the kernel finds one
+  Settings settings;
+  std::optional<bool> persist;  ///< not given: what we made goes, what was there stays
+  std::optional<uid_t> owner;
+  std::optional<gid_t> group;
+  unsigned queues = 1;
+  bool offload = true;
+  int fd = -1;         ///< the caller's; -1: none
+  std::string helper;  ///< path of qemu-bridge-helper; empty: none
+};
+
+inline constexpr unsigned kMaxQueues = 256;  ///< the kernel's MAX_TAP_QUEUES
+/// linux/if_ether.h: ETH_MIN_MTU, ETH_MAX_MTU.
+inline constexpr unsigned kMinMtu = 68, kMaxMtu = 65535;
+
+/// In the order of the documentation.
+std::span<const Option<TapConfig>> tap_options();
+/// Throws Error that names what is wrong.
+TapConfig make_tap_config(const std::string& target, const Params& params);
+
+}  // namespace rp::tap

@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// device.h - what a tap port runs on: a device that hands out descriptors for frames.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "base/fd.h"
+#include "switch/frame.h"
+
+namespace rp::tap {
+
+/// A device that is open.
+struct Attached {
+  std::vector<Fd> queues;  ///< one frame a read or write, non-blocking
+  std::string name;
+  unsigned index = 0;      ///< 0: it is in another namespace and can't be watched
+  std::size_t header = 0;  ///< bytes of virtio_net_hdr before each frame: 0, 10 or more
+  sw::Offloads can{};      ///< what writing takes unfinished
+};
+
+/// Its destructor removes what it made, unless that was to persist.
+class Device {
+ public:
+  virtual ~Device() = default;
+
+  /// Opens it, and makes it first where that is its way. Called again when the device went away:
+  /// then it also throws (not_found) while one that it does not make itself is missing. Throws
+  /// Error and leaves nothing behind.
+  virtual Attached attach() = 0;
+  /// False: once gone, attach() can't bring it back.
+  virtual bool comes_back() const noexcept { return true; }
+};
+
+}  // namespace rp::tap

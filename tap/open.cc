@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// open.cc - options, device, port.
+#include "tap/open.h"
+
+#include "tap/tap_device.h"
+#include "tap/tap_port.h"
+
+namespace rp::tap {
+
+std::unique_ptr<sw::Port> open_tap(const std::string& target, const Params& params, const Log& log,
+                                   Instant now) {
+  return std::make_unique<TapPort>(make_tap_device(make_tap_config(target, params)), log, now);
+}
+
+}  // namespace rp::tap

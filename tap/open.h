@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// open.h - the ports of this folder, by what a locator says behind its scheme.
+#pragma once
+
+#include <memory>
+
+#include "base/log.h"
+#include "switch/port.h"
+#include "tap/config.h"
+
+namespace rp::tap {
+
+/// tap[:NAME]. Throws Error and leaves nothing behind.
+std::unique_ptr<sw::Port> open_tap(const std::string& target, const Params& params, const Log& log,
+                                   Instant now);
+
+}  // namespace rp::tap

@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// options.cc - the table of tap's options and the rules that tie them together.
+#include <grp.h>
+#include <pwd.h>
+
+#include <array>
+#include <climits>
+
+#include "tap/config.h"
+#include "tap/name.h"
+
+namespace rp::tap {
+namespace {
+
+constexpr const char* kOnOff = "on|off";
+constexpr unsigned kMaxId = UINT_MAX - 1;  ///< -1 means nobody
+
+bool is_number(const std::string& v) {
+  return !v.empty() && v.find_first_not_of("0123456789") == v.npos;
+}
+
+uid_t parse_user(const std::string& v) {
+  if (is_number(v)) return parse_number(v, 0, kMaxId);
+  std::array<char, 4096> room;
+  passwd entry, *found = nullptr;
+  if (getpwnam_r(v.c_str(), &entry, room.data(), room.size(), &found) != 0 || !found)
+    throw Error(Errc::not_found, "there is no such user");
+  return entry.pw_uid;
+}
+
+gid_t parse_group(const std::string& v) {
+  if (is_number(v)) return parse_number(v, 0, kMaxId);
+  std::array<char, 4096> room;
+  group entry, *found = nullptr;
+  if (getgrnam_r(v.c_str(), &entry, room.data(), room.size(), &found) != 0 || !found)
+    throw Error(Errc::not_found, "there is no such group");
+  return entry.gr_gid;
+}
+
+std::string checked_name(const std::string& v, const char* what) {
+  check_name(v, what);
+  return v;
+}
+
+constexpr Option<TapConfig> kOptions[] = {
+    {{"bridge", "NAME", "", "make it a port of this bridge"},
+     [](TapConfig& c, const std::string& v) { c.settings.bridge = checked_name(v, "a bridge"); }},
+    {{"address", "IP/LENGTH", "", "give the host's end this address; may be given again"},
+     [](TapConfig& c, const std::string& v) { c.settings.addresses.push_back(parse_prefix(v)); }},
+    {{"up", kOnOff, "", "bring it up or down; not given: up when it is made here"},
+     [](TapConfig& c, const std::string& v) { c.settings.up = parse_on_off(v); }},
+    {{"mtu", "68..65535", "", "the device's MTU, bytes"},
+     [](TapConfig& c, const std::string& v) {
+       c.settings.mtu = parse_number(v, kMinMtu, kMaxMtu);
+     }},
+    {{"mac", "MAC", "", "the address of the host's end"},
+     [](TapConfig& c, const std::string& v) { c.settings.mac = parse_mac(v); }},
+    {{"persist", kOnOff, "",
+      "keep or remove the device at the end; not given: removed when it was made here"},
+     [](TapConfig& c, const std::string& v) { c.persist = parse_on_off(v); }},
+    {{"owner", "USER", "", "who else may open the device: a name or a number"},
+     [](TapConfig& c, const std::string& v) { c.owner = parse_user(v); }},
+    {{"group", "GROUP", "", "the same, for a group"},
+     [](TapConfig& c, const std::string& v) { c.group = parse_group(v); }},
+    {{"queues", "1..256", "1", "queues of the device"},
+     [](TapConfig& c, const std::string& v) { c.queues = parse_number(v, 1, kMaxQueues); }},
+    {{"offload", kOnOff, "on",
+      "let checksums and segmentation of 64 KiB frames pass through unfinished"},
+     [](TapConfig& c, const std::string& v) { c.offload = parse_on_off(v); }},
+    {{"fd", "NUMBER", "", "a tap descriptor that is open already, instead of NAME"},
+     [](TapConfig& c, const std::string& v) {
+       c.fd = static_cast<int>(parse_number(v, 0, INT_MAX));
+     }},
+    {{"helper", "PATH", "",
+      "qemu-bridge-helper, which makes the device on bridge= for users without rights"},
+     [](TapConfig& c, const std::string& v) { c.helper = v; }},
+};
+
+/// A device that somebody else made for us: nothing about it is ours to set.
+void check_foreign(const TapConfig& c, const char* how) {
+  const Settings& s = c.settings;
+  if (!c.name.empty() || c.queues != 1 || c.persist || c.owner || c.group || s.mac || s.mtu ||
+      s.up || !s.addresses.empty() || (c.fd >= 0 && (!s.bridge.empty() || !c.helper.empty())))
+    throw Error(Errc::invalid, std::string("tap: with ") + how);
+}
+
+}  // namespace
+
+std::span<const Option<TapConfig>> tap_options() {
+  return kOptions;
+}
+
+TapConfig make_tap_config(const std::string& target, const Params& params) {
+  TapConfig c;
+  c.name = target;
+  for (const auto& [key, value] : params) set_option(tap_options(), c, "tap", key, value);
+  if (!c.name.empty()) check_name(c.name, "tap");
+  if (c.fd >= 0) {
+    check_foreign(c,
+                  "fd= the device is the caller's to name and set up; only offload= goes with it");
+  } else if (!c.helper.empty()) {
+    check_foreign(c,
+                  "helper= the helper names and sets up the device; only bridge= and offload= "
+                  "go with it");
+    if (c.settings.bridge.empty()) c.settings.bridge = "br0";
+  }
+  return c;
+}
+
+}  // namespace rp::tap

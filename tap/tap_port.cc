@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// tap_port.cc - bursts from and to the device; losing it and finding it again.
+#include "tap/tap_port.h"
+
+#include <poll.h>
+#include <sys/epoll.h>
+#include <sys/timerfd.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include "base/error.h"
+#include "switch/flow.h"
+
+namespace rp::tap {
+namespace {
+
+/// Busy turns between two looks at what is no frame.
+constexpr unsigned kLookEvery = 64;
+/// Between two attempts to open a device that went away.
+constexpr long kFirstPauseMs = 50, kLastPauseMs = 5000;
+
+void watch(const Fd& epoll, int fd) {
+  epoll_event e{};
+  e.events = EPOLLIN;
+  if (epoll_ctl(epoll.get(), EPOLL_CTL_ADD, fd, &e) != 0) throw_errno("watching a device", errno);
+}
+
+}  // namespace
+
+TapPort::TapPort(std::unique_ptr<Device> device, Log log, Instant)
+    : log_(log),
+      epoll_(epoll_create1(EPOLL_CLOEXEC)),
+      timer_(timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK)),
+      device_(std::move(device)) {
+  if (!epoll_) throw_errno("making an epoll descriptor", errno);
+  if (!timer_) throw_errno("making a timer", errno);
+  watch(epoll_, monitor_.fd());
+  watch(epoll_, timer_.get());
+  take(device_->attach());
+}
+
+TapPort::~TapPort() = default;
+
+void TapPort::take(Attached attached) {
+  for (const Fd& q : attached.queues) watch(epoll_, q.get());
+  on_ = std::move(attached);
+  next_ = 0;
+  find_again_ = false;
+  // What came before is told by the answer, which is the last event.
+  up_ = on_.index == 0;
+  monitor_.ask(on_.index);
+  monitor_.each(on_.index, [this](const LinkEvent& e) { heard(e); });
+}
+
+void TapPort::receive(sw::Burst& burst, Instant now) noexcept {
+  if (turns_++ % kLookEvery == 0 || on_.queues.empty()) look(now);
+  io_.begin();
+  const std::size_t n = on_.queues.size();
+  for (std::size_t i = 0; i < n; ++i) {
+    const Fd& queue = on_.queues[(next_ + i) % n];
+    const int err = io_.read(queue.get(), on_.header, burst);
+    if (err == EBADFD || err == ENXIO || err == ENODEV) {
+      // What is lent stays valid: it lies in our memory.
+      lose();
+      return;
+    }
+    if (err != 0) ++read_errors_;
+  }
+  if (n > 1) next_ = (next_ + 1) % n;
+}
+
+std::size_t TapPort::send(std::span<const sw::Frame* const> frames, Instant) noexcept {
+  for (std::size_t i = 0; i < frames.size(); ++i) {
+    if (!send_one(*frames[i])) return frames.size() - i;
+  }
+  return 0;
+}
+
+bool TapPort::send_one(const sw::Frame& f) noexcept {
+  const std::size_t n = on_.queues.size();
+  if (n == 0) {
+    ++while_down_;
+    return true;
+  }
+  const Fd& queue = on_.queues[n == 1 ? 0 : sw::flow_hash(f) % n];
+  switch (io_.write(queue.get(), on_.header, f)) {
+    case Wrote::done:
+      break;
+    case Wrote::full:
+      ++full_;
+      return false;
+    case Wrote::down:
+      ++while_down_;
+      break;
+    case Wrote::gone:
+      ++while_down_;
+      lose();
+      break;
+    case Wrote::refused:
+      ++refused_;
+      break;
+  }
+  return true;
+}
+
+void TapPort::look(Instant) noexcept {
+  monitor_.each(on_.index, [this](const LinkEvent& e) { heard(e); });
+  std::uint64_t fired;
+  if (::read(timer_.get(), &fired, sizeof fired) > 0) find_again_ = on_.queues.empty();
+}
+
+void TapPort::heard(const LinkEvent& e) noexcept {
+  if (on_.queues.empty()) {
+    if (!e.gone && e.name == on_.name) find_again_ = true;
+  } else if (e.index == on_.index) {
+    // One that moved to another namespace, whence nothing is told, is gone from this one only. One
+    // that is gone for good is found out by the next read.
+    up_ = e.gone || e.up;
+    if (e.gone) on_.index = 0;
+  }
+}
+
+void TapPort::lose() noexcept {
+  on_.queues.clear();
+  up_ = false;
+  ++lost_;
+  pause_ms_ = 0;
+  if (device_->comes_back()) pause();
+}
+
+void TapPort::pause() noexcept {
+  pause_ms_ = pause_ms_ == 0 ? kFirstPauseMs : std::min(2 * pause_ms_, kLastPauseMs);
+  itimerspec t{};
+  t.it_value.tv_sec = pause_ms_ / 1000;
+  t.it_value.tv_nsec = pause_ms_ % 1000 * 1000000;
+  timerfd_settime(timer_.get(), 0, &t, nullptr);
+}
+
+std::unique_ptr<sw::Port> TapPort::accept(std::string&) noexcept {
+  if (!find_again_ || !device_->comes_back()) return nullptr;
+  find_again_ = false;
+  try {
+    take(device_->attach());
+    ++found_;
+    log_.info("the device " + on_.name + " is back");
+  } catch (const std::exception&) {
+    on_.queues.clear();
+    pause();
+  }
+  return nullptr;
+}
+
+bool TapPort::arm(Instant) noexcept {
+  pollfd p{epoll_.get(), POLLIN, 0};
+  return !find_again_ && poll(&p, 1, 0) == 0;
+}
+
+void TapPort::report(const CounterSink& sink) const {
+  sink("tap.full", full_);
+  sink("tap.refused", refused_);
+  sink("tap.while-down", while_down_);
+  sink("tap.read-errors", read_errors_);
+  sink("tap.lost", lost_);
+  sink("tap.found", found_);
+}
+
+std::string TapPort::describe() const {
+  std::string words = on_.name;
+  if (on_.queues.empty()) return words + " gone";
+  if (on_.queues.size() > 1) words += " queues=" + std::to_string(on_.queues.size());
+  if (on_.can.csum) words += " csum";
+  if (on_.can.tso4) words += " tso";
+  if (on_.can.uso) words += " uso";
+  return words;
+}
+
+}  // namespace rp::tap
