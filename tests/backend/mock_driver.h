@@ -54,12 +54,14 @@ class MockDriver {
  public:
   /// The ring's areas must lie in `memory`, which must outlive the driver. Its areas are zeroed.
   MockDriver(const GuestMemory& memory, const RingAddress& where, std::uint16_t start = 0)
-      : memory_(memory), where_(where) {
-    ring_.desc = at<vring_desc>(where.desc);
-    ring_.avail = at<std::uint16_t>(where.avail);
-    ring_.used = at<std::uint8_t>(where.used);
-    ring_.size = where.size;
+      : memory_(&memory), where_(where) {
+    find_areas();
     reset(start);
+  }
+  /// The same driver with the same books over a copy of its memory.
+  MockDriver(const MockDriver& other, const GuestMemory& copy) : MockDriver(other) {
+    memory_ = &copy;
+    find_areas();
   }
 
   /// Empties the ring, as a driver does before it starts a device anew.
@@ -166,11 +168,11 @@ class MockDriver {
   std::uint16_t used_idx() const noexcept { return load_acquire(ring_.used_idx()); }
   const VringAreas& areas() const noexcept { return ring_; }
   const RingAddress& where() const noexcept { return where_; }
-  const GuestMemory& memory() const noexcept { return memory_; }
+  const GuestMemory& memory() const noexcept { return *memory_; }
 
   template <typename T>
   T* at(std::uint64_t address) const {
-    std::uint8_t* p = memory_.translate(address, 1);
+    std::uint8_t* p = memory_->translate(address, 1);
     if (!p) throw Error(Errc::invalid, "the mock driver's own address is not in its memory");
     return reinterpret_cast<T*>(p);
   }
@@ -184,7 +186,14 @@ class MockDriver {
     return {p.address, p.len, static_cast<std::uint16_t>(flags), next};
   }
 
-  const GuestMemory& memory_;
+  void find_areas() {
+    ring_.desc = at<vring_desc>(where_.desc);
+    ring_.avail = at<std::uint16_t>(where_.avail);
+    ring_.used = at<std::uint8_t>(where_.used);
+    ring_.size = where_.size;
+  }
+
+  const GuestMemory* memory_;
   RingAddress where_;
   VringAreas ring_;
   std::uint16_t next_ = 0, published_ = 0, freed_ = 0;

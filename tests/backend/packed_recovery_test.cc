@@ -4,40 +4,18 @@
 //
 // A child process completes and publishes under ptrace, one instruction at a time. Each state that
 // the shared memory goes through is what a SIGKILL would leave; each is recovered from on a copy.
-#include <sys/ptrace.h>
-#include <sys/wait.h>
-
-#include <csignal>
 #include <deque>
 #include <functional>
 #include <random>
 
 #include "tests/backend/packed_ring_fixture.h"
+#include "tests/backend/step_through.h"
 
 namespace rp::backend {
 namespace {
 
 using Place = PackedPlace;
 constexpr std::uint64_t kKey = 0x1234;
-
-/// Runs `child` in a process of its own and calls `look` after each of its instructions. False:
-/// this machine lets nobody trace.
-bool step_through(const std::function<void()>& child, const std::function<void()>& look) {
-  const pid_t pid = fork();
-  if (pid == 0) {
-    if (ptrace(PTRACE_TRACEME, 0, nullptr, nullptr) != 0) _exit(77);
-    raise(SIGSTOP);
-    child();
-    _exit(0);
-  }
-  int status = 0;
-  while (waitpid(pid, &status, 0) == pid && WIFSTOPPED(status)) {
-    look();
-    if (ptrace(PTRACE_SINGLESTEP, pid, nullptr, nullptr) != 0) kill(pid, SIGKILL);
-  }
-  EXPECT_TRUE(WIFEXITED(status));
-  return WEXITSTATUS(status) != 77;
-}
 
 /// A chain that a driver offered.
 struct Offer {

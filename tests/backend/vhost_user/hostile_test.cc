@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // hostile_test.cc - drivers that break the rules behind a front end that keeps them.
 #include <gtest/gtest.h>
-#include <signal.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -9,10 +8,10 @@
 #include <random>
 #include <thread>
 
-#include "backend/lost_memory.h"
 #include "switch/offload.h"
 #include "switch/switch.h"
 #include "tests/backend/scale.h"
+#include "tests/backend/sigbus_handled.h"
 #include "tests/backend/vhost_user/front_end.h"
 
 namespace rp::backend::vhost_user {
@@ -249,23 +248,6 @@ Bytes tcp(std::size_t size) {
 sw::Offload tso(std::uint16_t size) {
   return {VIRTIO_NET_HDR_F_NEEDS_CSUM, VIRTIO_NET_HDR_GSO_TCPV4, 54, size, 34, 16};
 }
-
-/// What a switch process has (tools/service.cc).
-class SigbusHandled {
- public:
-  SigbusHandled() {
-    struct sigaction action {};
-    action.sa_flags = SA_SIGINFO;
-    action.sa_sigaction = [](int, siginfo_t* info, void*) {
-      if (!replace_lost_memory(info->si_addr)) _exit(99);
-    };
-    sigaction(SIGBUS, &action, &before_);
-  }
-  ~SigbusHandled() { sigaction(SIGBUS, &before_, nullptr); }
-
- private:
-  struct sigaction before_ {};
-};
 
 TEST_F(VhostUserSwitchedTest, T_VU_5_MemoryCutShortEndsItsPortAlone) {
   const SigbusHandled handled;
