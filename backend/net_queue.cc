@@ -9,6 +9,8 @@
 
 #include "backend/packed_ring.h"
 #include "backend/split_ring.h"
+#include "backend/tracked_packed_ring.h"
+#include "backend/tracked_split_ring.h"
 
 namespace rp::backend {
 namespace {
@@ -126,14 +128,25 @@ struct Popped {
   std::uint32_t first_segment, segments, bytes;
 };
 
+template <typename Ring>
+inline constexpr bool kTracked =
+    std::is_same_v<Ring, TrackedSplitRing> || std::is_same_v<Ring, TrackedPackedRing>;
+
+template <typename Ring>
+Ring make_ring(const GuestMemory& memory, const QueueSetup& s, Direction direction) {
+  const std::uint32_t start = s.start.value_or(Ring::kFresh);
+  if constexpr (kTracked<Ring>)
+    return Ring(memory, s.where, direction, s.features, start, s.inflight);
+  else
+    return Ring(memory, s.where, direction, s.features, start);
+}
+
 /// What both directions pass on to their ring.
 template <typename Base, typename Ring>
 class OnRing : public Base {
  public:
   OnRing(const GuestMemory& memory, const QueueSetup& s, Direction direction)
-      : memory_(memory),
-        ring_(memory, s.where, direction, s.features, s.start.value_or(Ring::kFresh)),
-        format_(s.format) {
+      : memory_(memory), ring_(make_ring<Ring>(memory, s, direction)), format_(s.format) {
     if constexpr (std::is_same_v<Ring, PackedRing>)
       if (s.state) ring_.record(*s.state, s.key);
   }
@@ -144,6 +157,9 @@ class OnRing : public Base {
   void disable_notifications() noexcept override { ring_.disable_notifications(); }
   RingFault fault() const noexcept override { return ring_.fault(); }
   std::uint32_t position() const noexcept override { return ring_.position(); }
+  void retire() noexcept override {
+    if constexpr (kTracked<Ring>) ring_.retire();
+  }
 
  protected:
   const GuestMemory& memory_;
@@ -304,16 +320,24 @@ class ToGuest final : public OnRing<ToGuestQueue, Ring> {
   std::array<std::uint32_t, kMaxQueueSize> sizes_;  ///< bytes of each chain
 };
 
+template <typename Queue, template <typename> typename On>
+std::unique_ptr<Queue> make(const GuestMemory& memory, const QueueSetup& s) {
+  if (s.packed) {
+    if (s.inflight) return std::make_unique<On<TrackedPackedRing>>(memory, s);
+    return std::make_unique<On<PackedRing>>(memory, s);
+  }
+  if (s.inflight) return std::make_unique<On<TrackedSplitRing>>(memory, s);
+  return std::make_unique<On<SplitRing>>(memory, s);
+}
+
 }  // namespace
 
 std::unique_ptr<FromGuestQueue> make_from_guest(const GuestMemory& memory, const QueueSetup& s) {
-  if (s.packed) return std::make_unique<FromGuest<PackedRing>>(memory, s);
-  return std::make_unique<FromGuest<SplitRing>>(memory, s);
+  return make<FromGuestQueue, FromGuest>(memory, s);
 }
 
 std::unique_ptr<ToGuestQueue> make_to_guest(const GuestMemory& memory, const QueueSetup& s) {
-  if (s.packed) return std::make_unique<ToGuest<PackedRing>>(memory, s);
-  return std::make_unique<ToGuest<SplitRing>>(memory, s);
+  return make<ToGuestQueue, ToGuest>(memory, s);
 }
 
 }  // namespace rp::backend

@@ -12,6 +12,7 @@
 #include <span>
 
 #include "backend/device_ring.h"
+#include "backend/inflight.h"
 #include "switch/frame.h"
 
 namespace rp::backend {
@@ -33,6 +34,7 @@ struct QueueSetup {
   bool packed = false;                      ///< VIRTIO_F_RING_PACKED
   PackedState* state = nullptr;             ///< packed: what outlives this process (packed_ring.h)
   std::uint64_t key = 0;                    ///< packed: of `state`
+  InflightRegion inflight = {};  ///< where chains in hand are noted; it outlives the queue
 };
 
 class NetQueue {
@@ -48,6 +50,8 @@ class NetQueue {
   virtual RingFault fault() const noexcept = 0;
   /// Where another queue over the same ring goes on, between bursts.
   virtual std::uint32_t position() const noexcept = 0;
+  /// The ring is stopped for good: what its inflight region said is void, if nothing is in hand.
+  virtual void retire() noexcept = 0;
 };
 
 /// The queue that a driver sends on.

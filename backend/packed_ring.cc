@@ -125,8 +125,9 @@ PackedRing::PackedRing(const GuestMemory& memory, const RingAddress& where, Dire
   device_event_ = event(where.used, "device event suppression area");
 }
 
+template <bool kCopy>
 int PackedRing::walk(Descriptor& d, std::uint16_t& slots, std::span<Segment> out,
-                     std::uint64_t& bytes) noexcept {
+                     std::uint64_t& bytes, [[maybe_unused]] Descriptor* copy) noexcept {
   // 2.8.7: an indirect descriptor stands alone; a driver never chains to or from it.
   if (d.flags & VRING_DESC_F_INDIRECT) return walk_indirect(d, out, bytes);
   const auto most = static_cast<std::uint16_t>(size_ - in_flight_);
@@ -151,7 +152,34 @@ int PackedRing::walk(Descriptor& d, std::uint16_t& slots, std::span<Segment> out
       return 0;
     }
     d = load_rest(desc_[at.index], flags);
+    if constexpr (kCopy) copy[slots] = d;
   }
+}
+template int PackedRing::walk<false>(Descriptor&, std::uint16_t&, std::span<Segment>,
+                                     std::uint64_t&, Descriptor*) noexcept;
+template int PackedRing::walk<true>(Descriptor&, std::uint16_t&, std::span<Segment>, std::uint64_t&,
+                                    Descriptor*) noexcept;
+
+int PackedRing::take(std::span<const Descriptor> copies, std::span<Segment> out, Chain& chain,
+                     std::uint32_t& bytes) noexcept {
+  std::uint64_t total = 0;
+  int n = 0;
+  if (copies[0].flags & VRING_DESC_F_INDIRECT) {
+    n = walk_indirect(copies[0], out, total);
+    if (n == 0) return broken() ? 0 : -1;
+  } else {
+    for (const Descriptor& d : copies) {
+      if (!add_segment(d.addr, d.len, d.flags & VRING_DESC_F_WRITE, out, n, total))
+        return broken() ? 0 : -1;
+    }
+  }
+  if (copies.back().id >= size_) {
+    fail(RingFault::head_range);
+    return 0;
+  }
+  bytes = static_cast<std::uint32_t>(total);
+  chain = {copies.back().id, static_cast<std::uint16_t>(copies.size())};
+  return n;
 }
 
 int PackedRing::walk_indirect(const Descriptor& table, std::span<Segment> out,

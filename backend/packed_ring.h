@@ -131,7 +131,9 @@ class PackedRing : public DeviceRing {
 
   /// Takes the next chain apart into `out`. Returns the number of segments; 0: there is none (or
   /// the ring is broken); -1: the chain needs more room than `out` has and stays where it is.
-  int pop(std::span<Segment> out, Chain& chain, std::uint32_t& bytes) noexcept;
+  int pop(std::span<Segment> out, Chain& chain, std::uint32_t& bytes) noexcept {
+    return fetch<false>(out, chain, bytes, nullptr);
+  }
   /// Gives the last popped chain back. As often as pop() went.
   void unpop(const Chain& chain) noexcept {
     avail_.retreat(chain.slots, size_);
@@ -166,17 +168,45 @@ class PackedRing : public DeviceRing {
     return avail_.encoded() | std::uint32_t{used_.encoded()} << 16;
   }
 
- private:
+ protected:
   using Descriptor = vring_packed_desc;
 
+  /// pop() that leaves the chain's descriptors, as they were read, in `copy`, which has room for a
+  /// ring of them.
+  template <bool kCopy>
+  int fetch(std::span<Segment> out, Chain& chain, std::uint32_t& bytes, Descriptor* copy) noexcept;
+  /// Takes apart a chain of which only these copies are left, popped by a device before this one.
+  int take(std::span<const Descriptor> copies, std::span<Segment> out, Chain& chain,
+           std::uint32_t& bytes) noexcept;
+  std::uint16_t size() const noexcept { return size_; }
+  PackedCursor used() const noexcept { return used_; }
+  /// used(), once what is complete will be published.
+  PackedCursor used_after_batch() const noexcept {
+    PackedCursor c = used_;
+    c.advance(completed_, size_);
+    return c;
+  }
+  /// What a device before this one left there: a driver's word as any other.
+  std::uint16_t flags_in_memory(std::uint16_t slot) const noexcept {
+    return load_acquire(&desc_[slot].flags);
+  }
+  /// Before the first pop(): so many slots are in flight from `used` to `avail`.
+  void go_on(PackedCursor avail, PackedCursor used, std::uint16_t in_flight) noexcept {
+    avail_ = avail;
+    used_ = used;
+    in_flight_ = in_flight;
+  }
+
+ private:
   /// The rest of a descriptor whose flags were read first, each word once.
   static Descriptor load_rest(const Descriptor& d, std::uint16_t flags) noexcept {
     return {load_relaxed(&d.addr), load_relaxed(&d.len), load_relaxed(&d.id), flags};
   }
   /// Takes apart what begins with `d` and is more than one descriptor. Leaves the one with the
-  /// buffer id in `d`.
-  int walk(Descriptor& d, std::uint16_t& slots, std::span<Segment> out,
-           std::uint64_t& bytes) noexcept;
+  /// buffer id in `d`. `copy`: see fetch().
+  template <bool kCopy>
+  int walk(Descriptor& d, std::uint16_t& slots, std::span<Segment> out, std::uint64_t& bytes,
+           Descriptor* copy) noexcept;
   int walk_indirect(const Descriptor& table, std::span<Segment> out, std::uint64_t& bytes) noexcept;
   void begin_batch() noexcept;
   bool wants_notification(const PackedCursor& from, unsigned slots) const noexcept;
@@ -196,7 +226,9 @@ class PackedRing : public DeviceRing {
 };
 
 // Inline, as most frames are one descriptor: a call costs as much as the rest of it.
-inline int PackedRing::pop(std::span<Segment> out, Chain& chain, std::uint32_t& bytes) noexcept {
+template <bool kCopy>
+inline int PackedRing::fetch(std::span<Segment> out, Chain& chain, std::uint32_t& bytes,
+                             [[maybe_unused]] Descriptor* copy) noexcept {
   if (broken()) return 0;
   const Descriptor& first = desc_[avail_.index];
   const std::uint16_t flags = load_acquire(&first.flags);  // pairs with [E]
@@ -206,11 +238,12 @@ inline int PackedRing::pop(std::span<Segment> out, Chain& chain, std::uint32_t& 
     return 0;
   }
   Descriptor d = load_rest(first, flags);
+  if constexpr (kCopy) copy[0] = d;
   std::uint64_t total = 0;
   std::uint16_t slots = 1;
   int n = 0;
   if (flags & (VRING_DESC_F_NEXT | VRING_DESC_F_INDIRECT)) [[unlikely]]
-    n = walk(d, slots, out, total);
+    n = walk<kCopy>(d, slots, out, total, copy);
   else
     add_segment(d.addr, d.len, flags & VRING_DESC_F_WRITE, out, n, total);
   if (n == 0) return broken() ? 0 : -1;

@@ -44,6 +44,18 @@ class SplitRing : public DeviceRing {
   /// Where to go on after completing all that was popped: the next available index.
   std::uint32_t position() const noexcept { return next_avail_; }
 
+ protected:
+  /// Takes apart the chain that begins at `head`, as pop() does.
+  int take(std::uint16_t head, std::span<Segment> out, Chain& chain, std::uint32_t& bytes) noexcept;
+  std::uint16_t size() const noexcept { return ring_.size; }
+  /// Where a device before this one was: a driver's word as any other.
+  std::uint16_t used_in_memory() const noexcept { return load_acquire(ring_.used_idx()); }
+  /// Before the first pop().
+  void go_on(std::uint16_t next_avail, std::uint16_t next_used) noexcept {
+    next_avail_ = seen_avail_ = next_avail;
+    next_used_ = published_used_ = next_used;
+  }
+
  private:
   bool refresh() noexcept;
   /// Takes apart what begins with `d` and is more than one descriptor.
@@ -59,7 +71,13 @@ class SplitRing : public DeviceRing {
 inline int SplitRing::pop(std::span<Segment> out, Chain& chain, std::uint32_t& bytes) noexcept {
   if (broken()) return 0;
   if (seen_avail_ == next_avail_ && !refresh()) return 0;
-  const std::uint16_t head = load_relaxed(ring_.avail_ring(next_avail_));
+  const int n = take(load_relaxed(ring_.avail_ring(next_avail_)), out, chain, bytes);
+  if (n > 0) ++next_avail_;
+  return n;
+}
+
+inline int SplitRing::take(std::uint16_t head, std::span<Segment> out, Chain& chain,
+                           std::uint32_t& bytes) noexcept {
   if (head >= ring_.size) {
     fail(RingFault::head_range);
     return 0;
@@ -74,7 +92,6 @@ inline int SplitRing::pop(std::span<Segment> out, Chain& chain, std::uint32_t& b
   if (n == 0) return broken() ? 0 : -1;
   bytes = static_cast<std::uint32_t>(total);
   chain = {head, 1};
-  ++next_avail_;
   return n;
 }
 
