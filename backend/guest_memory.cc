@@ -26,6 +26,16 @@ std::uint64_t page_of(int fd) {
 
 }  // namespace
 
+std::uint64_t check_file(int fd, std::uint64_t offset, std::uint64_t size) {
+  struct stat st;
+  if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode))
+    throw Error(Errc::invalid, "the descriptor of shared memory is no file");
+  const auto length = static_cast<std::uint64_t>(st.st_size);
+  if (size == 0 || offset > length || size > length - offset)
+    throw Error(Errc::invalid, "a memory region reaches past its file");
+  return std::uint64_t{st.st_ino} ^ std::uint64_t{st.st_dev} << 48;
+}
+
 Mapping::Mapping(int fd, std::size_t size, std::uint64_t offset) : size_(size) {
   const std::uint64_t page = page_of(fd);
   lead_ = offset % page;

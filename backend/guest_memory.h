@@ -40,6 +40,9 @@ class Mapping {
   std::size_t mapped_ = 0;  ///< whole pages: huge ones are unmapped in no other measure
 };
 
+/// Tells which file it is, after checking that [offset, offset + size) lies in it. Throws Error.
+std::uint64_t check_file(int fd, std::uint64_t offset, std::uint64_t size);
+
 class GuestMemory {
  public:
   /// Adds a region that the driver knows as [address, address + mapping->size()), and that its

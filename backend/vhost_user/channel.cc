@@ -69,8 +69,10 @@ Channel::Status Channel::read(Message& out) noexcept {
   return Status::message;
 }
 
-bool Channel::reply(const Message& request, const void* payload, std::uint32_t size) noexcept {
-  return send_message(socket_.get(), {request.header.request, kVersion | kReply, size}, payload);
+bool Channel::reply(const Message& request, const void* payload, std::uint32_t size,
+                    int fd) noexcept {
+  return send_message(socket_.get(), {request.header.request, kVersion | kReply, size}, payload,
+                      fd);
 }
 
 bool send_message(int socket, Header h, const void* payload, int fd) noexcept {

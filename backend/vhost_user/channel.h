@@ -78,9 +78,9 @@ class Channel {
   enum class Status : std::uint8_t { none, message, closed };
   /// The next whole message. `closed` also when the peer broke the protocol; see fault().
   Status read(Message& out) noexcept;
-  /// Answers `request` with `size` bytes. False: the peer does not read or is gone; the channel is
-  /// of no more use.
-  bool reply(const Message& request, const void* payload, std::uint32_t size) noexcept;
+  /// Answers `request` with `size` bytes, and perhaps a descriptor. False: the peer does not read
+  /// or is gone; the channel is of no more use.
+  bool reply(const Message& request, const void* payload, std::uint32_t size, int fd = -1) noexcept;
   template <typename T>
   bool reply(const Message& request, const T& payload) noexcept {
     return reply(request, &payload, sizeof payload);

@@ -3,7 +3,6 @@
 #include "backend/vhost_user/device.h"
 
 #include <fcntl.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -15,25 +14,12 @@
 namespace rp::backend::vhost_user {
 namespace {
 
-constexpr std::size_t kMaxSlots = 32;
-
 /// Only an eventfd can be written to without ever blocking or filling anything up.
 bool is_eventfd(int fd) noexcept {
   char path[32], link[32];
   std::snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
   const ssize_t n = readlink(path, link, sizeof link);
   return n > 0 && std::string_view(link, static_cast<std::size_t>(n)) == "anon_inode:[eventfd]";
-}
-
-/// Tells which file it is, after checking that [offset, offset + size) lies in it. Throws Error.
-std::uint64_t check_file(int fd, std::uint64_t offset, std::uint64_t size) {
-  struct stat st;
-  if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode))
-    throw Error(Errc::invalid, "the descriptor of shared memory is no file");
-  const auto length = static_cast<std::uint64_t>(st.st_size);
-  if (size == 0 || offset > length || size > length - offset)
-    throw Error(Errc::invalid, "a memory region reaches past its file");
-  return std::uint64_t{st.st_ino} ^ std::uint64_t{st.st_dev} << 48;
 }
 
 }  // namespace
@@ -95,6 +81,8 @@ Device::Outcome Device::apply(Message& m, Channel& channel) {
     case Request::reset_owner:
     case Request::reset_device:
       for (Virtqueue& q : queues_) q.stop();
+      // What the driver had given us it has taken back.
+      if (inflight_ && m.request() == Request::reset_device) inflight_->clear();
       return Outcome::done;
     case Request::get_queue_num:
       return answer(pairs());
@@ -106,6 +94,10 @@ Device::Outcome Device::apply(Message& m, Channel& channel) {
       return on_memory(m);
     case Request::set_log_base:
       return set_log(m);
+    case Request::get_inflight_fd:
+      return get_inflight(m, channel);
+    case Request::set_inflight_fd:
+      return set_inflight(m);
     case Request::set_log_fd:
       return Outcome::done;  // an eventfd that tells of log writes; nobody waits on it
     case Request::set_vring_num:
@@ -147,90 +139,21 @@ Device::Outcome Device::set_features(std::uint64_t wanted) noexcept {
   return Outcome::done;
 }
 
-// Memory.
-
-Device::Outcome Device::on_memory(Message& m) {
-  if (m.request() == Request::set_mem_table) return set_mem_table(m);
-  return m.request() == Request::add_mem_reg ? add_region(m) : remove_region(m);
-}
-
-Device::Region Device::map(const MemoryRegion& r, int fd) {
-  const std::uint64_t file = check_file(fd, r.mmap_offset, r.size);
-  return {r, std::make_shared<const Mapping>(fd, r.size, r.mmap_offset), file};
-}
-
-Device::Outcome Device::set_mem_table(Message& m) {
-  MemoryTable table{};
-  constexpr std::size_t kFixed = offsetof(MemoryTable, regions);
-  if (m.header.size < kFixed || m.header.size > sizeof table) return Outcome::refused;
-  std::memcpy(&table, m.payload.data(), m.header.size);
-  if (table.count > kTableRegions || table.count != m.fds.size() ||
-      m.header.size < kFixed + table.count * sizeof(MemoryRegion))
-    return Outcome::refused;
-  std::vector<Region> regions;
-  for (std::uint32_t i = 0; i < table.count; ++i) {
-    regions.push_back(map(table.regions[i], m.fds[i].get()));
-  }
-  return use(std::move(regions));
-}
-
-Device::Outcome Device::add_region(Message& m) {
-  const auto one = m.as<SingleRegion>();
-  if (!one || m.fds.size() != 1 || regions_.size() >= kMaxSlots) return Outcome::refused;
-  auto regions = regions_;
-  regions.push_back(map(one->region, m.fds[0].get()));
-  return use(std::move(regions));
-}
-
-Device::Outcome Device::remove_region(const Message& m) {
-  const auto one = m.as<SingleRegion>();
-  if (!one) return Outcome::refused;
-  auto regions = regions_;
-  const auto gone = std::erase_if(regions, [&](const Region& r) {
-    return r.where.guest_address == one->region.guest_address &&
-           r.where.user_address == one->region.user_address && r.where.size == one->region.size;
-  });
-  return gone == 0 ? Outcome::refused : use(std::move(regions));
-}
-
-/// Goes over to other regions. A ring that is not in them stops until it gets new addresses.
-Device::Outcome Device::use(std::vector<Region> regions) {
-  auto memory = std::make_unique<GuestMemory>();
-  for (const Region& r : regions)
-    memory->add(r.where.guest_address, r.where.user_address, r.mapping);
-  for (Virtqueue& q : queues_) q.pause();
-  regions_ = std::move(regions);
-  memory_ = std::move(memory);
-  set_logging();
-  if (doorbell_at_) place_doorbell(*doorbell_at_);
-  for (Virtqueue& q : queues_) start(q);
-  return Outcome::done;
-}
+// Rings.
 
 /// False: its addresses are in no memory or make no ring.
 bool Device::start(Virtqueue& q) noexcept {
   try {
-    if (memory_) q.start(*memory_, features_, regions_.empty() ? 0 : regions_.front().file);
+    if (!memory_) return true;
+    const auto index = static_cast<std::size_t>(&q - queues_.data());
+    q.note_in(inflight_ ? inflight_->region(index, has(features_, VIRTIO_F_RING_PACKED))
+                        : InflightRegion{});
+    q.start(*memory_, features_, regions_.empty() ? 0 : regions_.front().file);
     return true;
   } catch (const std::exception&) {
     return false;
   }
 }
-
-void Device::set_logging() noexcept {
-  if (memory_) memory_->set_log(has(features_, kFeatureLogAll) ? log_ : nullptr);
-}
-
-Device::Outcome Device::set_log(const Message& m) {
-  const auto area = m.as<LogArea>();
-  if (!area || m.fds.size() != 1) return Outcome::refused;
-  check_file(m.fds[0].get(), area->offset, area->size);
-  log_ = std::make_shared<const Mapping>(m.fds[0].get(), area->size, area->offset);
-  set_logging();
-  return Outcome::done;
-}
-
-// Rings.
 
 Device::Outcome Device::on_vring(Message& m, Channel& channel) {
   if (m.request() == Request::set_vring_addr) {
@@ -323,6 +246,7 @@ bool Device::ring_doorbell(std::uint16_t published) noexcept {
 
 void Device::reset() noexcept {
   for (Virtqueue& q : queues_) q.forget();
+  inflight_.reset();
   doorbell_ = nullptr;
   doorbell_at_.reset();
   memory_.reset();

@@ -16,6 +16,7 @@
 #include "backend/plug_memory.h"
 #include "backend/vhost_user/channel.h"
 #include "backend/vhost_user/features.h"
+#include "backend/vhost_user/inflight.h"
 #include "backend/vhost_user/virtqueue.h"
 #include "switch/headers.h"
 
@@ -42,8 +43,10 @@ class Device {
   /// Rings the bell of a front end that is a plug; false: it is none, call() it.
   bool ring_doorbell(std::uint16_t published) noexcept;
 
-  /// The guest's memory was cut short: end the connection.
-  bool lost() const noexcept { return memory_ && memory_->lost(); }
+  /// The guest's memory, or what its front end keeps for us, was cut short: end the connection.
+  bool lost() const noexcept {
+    return (memory_ && memory_->lost()) || (inflight_ && inflight_->lost());
+  }
   /// The guest can be sent to.
   bool link_up() const noexcept;
   std::uint64_t features() const noexcept { return features_; }
@@ -52,6 +55,8 @@ class Device {
   std::uint64_t refused() const noexcept { return refused_; }
 
  private:
+  static constexpr std::size_t kMaxSlots = 32;
+
   /// What became of a message. `answered`: it has its reply already; `dead`: the channel is.
   enum class Outcome : std::uint8_t { done, refused, answered, dead };
   struct Region {
@@ -72,6 +77,8 @@ class Device {
   Outcome use(std::vector<Region> regions);
   Outcome set_vring_fd(Message& m);
   Outcome set_log(const Message& m);
+  Outcome get_inflight(const Message& m, Channel& channel) noexcept;
+  Outcome set_inflight(const Message& m);
   Outcome announce(const Message& m) noexcept;
   Outcome set_doorbell(const Message& m);
   bool start(Virtqueue& q) noexcept;
@@ -85,6 +92,7 @@ class Device {
   std::vector<Region> regions_;
   std::unique_ptr<GuestMemory> memory_;
   std::shared_ptr<const Mapping> log_;
+  std::unique_ptr<InflightArea> inflight_;
   std::optional<std::uint64_t> doorbell_at_;  ///< where the front end has it
   std::uint8_t* doorbell_ = nullptr;
   std::optional<sw::Mac> announcement_;

@@ -41,8 +41,8 @@ inline constexpr std::uint64_t kFeatures =
     bit(kFeatureHostUso);
 
 inline constexpr std::uint64_t kProtocolFeatures =
-    bit(kMq) | bit(kLogShmfd) | bit(kRarp) | bit(kReplyAck) | bit(kNetMtu) | bit(kResetDevice) |
-    bit(kConfigureMemSlots) | bit(kStatus) | bit(kDoorbell);
+    bit(kMq) | bit(kLogShmfd) | bit(kRarp) | bit(kReplyAck) | bit(kNetMtu) | bit(kInflightShmfd) |
+    bit(kResetDevice) | bit(kConfigureMemSlots) | bit(kStatus) | bit(kDoorbell);
 
 /// What a guest with these features takes unfinished (5.1.3.1: each needs GUEST_CSUM).
 inline sw::Offloads offloads_of(std::uint64_t f) noexcept {

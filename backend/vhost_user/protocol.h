@@ -110,6 +110,14 @@ struct DoorbellPlace {
 struct LogArea {
   std::uint64_t size, offset;
 };
+/// Payload of get/set_inflight_fd. Front ends send it with or without the padding.
+struct InflightDescription {
+  std::uint64_t mmap_size, mmap_offset;
+  std::uint16_t num_queues, queue_size;
+  std::uint32_t padding;
+};
+static_assert(sizeof(InflightDescription) == 24);
+inline constexpr std::uint32_t kInflightBytes = 20;
 
 /// No payload is longer.
 inline constexpr std::uint32_t kMaxPayload = 512;

@@ -67,9 +67,10 @@ void Virtqueue::start(const GuestMemory& memory, std::uint64_t features, std::ui
                  .csum = has(features, VIRTIO_NET_F_GUEST_CSUM)},
       .start = base_,
       .packed = has(features, VIRTIO_F_RING_PACKED),
-      .state = state_,
-      .key = key};
-  const bool recovered = setup.packed && !base_is_ours_ && recover(memory, setup);
+      .state = inflight_ ? nullptr : state_,
+      .key = key,
+      .inflight = inflight_};
+  const bool recovered = !base_is_ours_ && recover(memory, setup);
   if (to_driver_)
     queue_ = (to_guest_ = make_to_guest(memory, setup)).get();
   else
@@ -80,12 +81,17 @@ void Virtqueue::start(const GuestMemory& memory, std::uint64_t features, std::ui
   if (recovered) call();
 }
 
-/// A packed ring does not say where its device was, and front ends don't know: QEMU's sends what
-/// was true when the ring was started.
+/// True: another device may have been on the ring, which `setup` goes on from. A packed ring does
+/// not say where that was, and front ends don't know: QEMU's sends what was true when the ring was
+/// started.
 bool Virtqueue::recover(const GuestMemory& memory, QueueSetup& setup) noexcept {
   // DPDK's gives the half that it has, the next available index.
-  if (setup.start && *setup.start >> 16 == 0) *setup.start |= *setup.start << 16;
-  if (!state_) return false;
+  if (setup.packed && setup.start && *setup.start >> 16 == 0) *setup.start |= *setup.start << 16;
+  if (setup.inflight) {  // it knows more than we do
+    if (state_) state_->magic = 0;
+    return true;
+  }
+  if (!setup.packed || !state_) return false;
   const auto position = PackedRing::recover(memory, setup.where, *state_, setup.key);
   if (position) setup.start = position;
   return position.has_value();
@@ -103,6 +109,7 @@ void Virtqueue::pause() noexcept {
 }
 
 std::uint32_t Virtqueue::stop() noexcept {
+  if (queue_) queue_->retire();
   end();
   if (state_) state_->magic = 0;
   return base_.value_or(0);

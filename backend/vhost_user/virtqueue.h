@@ -35,6 +35,8 @@ class Virtqueue {
 
   /// Where a packed ring keeps what a successor of this process needs; null: nowhere.
   void keep_state(PackedState* state) noexcept { state_ = state; }
+  /// Where the front end wants chains in hand to be noted; null: nowhere. For the next start().
+  void note_in(const InflightRegion& region) noexcept { inflight_ = region; }
   /// Makes the queue, if it is set up, over this memory, which `key` tells from any other. Throws
   /// Error; no queue runs then.
   void start(const GuestMemory& memory, std::uint64_t features, std::uint64_t key);
@@ -82,6 +84,7 @@ class Virtqueue {
   std::unique_ptr<ToGuestQueue> to_guest_;
   NetQueue* queue_ = nullptr;
   PackedState* state_ = nullptr;
+  InflightRegion inflight_;
   std::uint64_t short_chains_ = 0;  ///< of the queues before this one
 };
 

@@ -75,8 +75,7 @@ TEST(VhostUserDeviceTest, OnlyWhatIsOfferedIsAgreed) {
   p.front.negotiate();
   EXPECT_FALSE(p.front.tell(Request::set_features, kFeatures | bit(63)));
   EXPECT_FALSE(p.front.tell(Request::set_features, ~std::uint64_t{0}));
-  EXPECT_FALSE(
-      p.front.tell(Request::set_protocol_features, kProtocolFeatures | bit(kInflightShmfd)));
+  EXPECT_FALSE(p.front.tell(Request::set_protocol_features, kProtocolFeatures | bit(kConfig)));
   EXPECT_TRUE(p.front.tell(Request::set_protocol_features, p.front.protocol_features))
       << "what was agreed before still is";
   ASSERT_TRUE(p.front.set_memory());

@@ -149,6 +149,28 @@ class Wire {
     if (!read_bytes(a.payload.data(), a.payload.size(), patience)) return std::nullopt;
     return a;
   }
+  /// read() of an answer that a descriptor may come with.
+  std::optional<Answer> read_fd(Fd& fd) {
+    if (!wait(POLLIN)) return std::nullopt;
+    Answer a;
+    iovec v{&a.header, sizeof a.header};
+    alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int))> control{};
+    msghdr m{};
+    m.msg_iov = &v;
+    m.msg_iovlen = 1;
+    m.msg_control = control.data();
+    m.msg_controllen = control.size();
+    if (recvmsg(socket_.get(), &m, MSG_CMSG_CLOEXEC | MSG_WAITALL) != ssize_t{sizeof a.header})
+      return std::nullopt;
+    if (const cmsghdr* c = CMSG_FIRSTHDR(&m); c && c->cmsg_type == SCM_RIGHTS) {
+      int got;
+      std::memcpy(&got, CMSG_DATA(c), sizeof got);
+      fd = Fd(got);
+    }
+    a.payload.resize(std::min<std::uint32_t>(a.header.size, kMaxPayload));
+    if (!read_bytes(a.payload.data(), a.payload.size(), kPatience)) return std::nullopt;
+    return a;
+  }
   /// True once the back end has closed the connection.
   bool closed(std::chrono::milliseconds patience = kPatience) {
     std::uint8_t byte;
