@@ -154,6 +154,10 @@ typedef struct rp_plug rp_plug;
 typedef uint32_t rp_port; /* names a port of one switch; a port that is gone lends its name to another
                              only after 65,535 others had its slot */
 
+/* Told how many ports came in by doors and are there, whenever that changes. On the switch's thread:
+ * it must return soon and must not call into ringplug. */
+typedef void (*rp_visitors_fn)(void *opaque, size_t visitors);
+
 typedef struct rp_switch_options {
   size_t size;          /* sizeof(rp_switch_options) */
   int host_loop;        /* 0: a thread of its own; 1: the host polls rp_switch_fd() */
@@ -162,8 +166,10 @@ typedef struct rp_switch_options {
   uint32_t mac_ageing;  /* seconds after which an unused address is forgotten; 0: default (300) */
   rp_log_fn log;        /* NULL: GLib's structured log, domain "ringplug" */
   void *log_opaque;
+  rp_visitors_fn visitors; /* NULL: nobody asks */
+  void *visitors_opaque;
 } rp_switch_options;
-#define RP_SWITCH_OPTIONS_INIT {sizeof(rp_switch_options), 0, -1, 0, 0, NULL, NULL}
+#define RP_SWITCH_OPTIONS_INIT {sizeof(rp_switch_options), 0, -1, 0, 0, NULL, NULL, NULL, NULL}
 
 /* Makes a switch without ports. `options` may be NULL. The caller frees it. */
 RP_API int rp_switch_new(const rp_switch_options *options, rp_switch **out, rp_error *err);

@@ -23,6 +23,8 @@ backend::Loop::Options loop_options(const rp_switch_options& o) {
   backend::Loop::Options l;
   l.own_thread = o.host_loop == 0;
   l.poll = std::chrono::microseconds(o.poll_us >= 0 ? o.poll_us : l.own_thread ? 20 : 0);
+  if (o.visitors)
+    l.visitors = [f = o.visitors, opaque = o.visitors_opaque](std::size_t n) { f(opaque, n); };
   if (o.mac_entries) l.macs.entries = o.mac_entries;
   if (o.mac_ageing) l.macs.ageing = std::chrono::seconds(o.mac_ageing);
   return l;

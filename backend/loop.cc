@@ -162,8 +162,13 @@ bool Loop::evict(sw::PortId id) noexcept {
   const auto port = switch_.remove(id);
   if (!port) return false;
   if (port->poll_fd() >= 0) epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, port->poll_fd(), nullptr);
+  if (std::erase(visitors_, id) != 0) count_visitors();
   // active_ keeps it until the end of the turn, which may be under way.
   return true;
+}
+
+void Loop::count_visitors() {
+  if (options_.visitors) options_.visitors(visitors_.size());
 }
 
 /// What a port without frames may want besides: to let somebody in, or to go.
@@ -178,7 +183,9 @@ void Loop::attend(sw::PortId id) noexcept {
   try {
     while (auto port = door->accept(name)) {
       const sw::PortPolicy policy = *switch_.policy(id);
-      admit(std::move(port), std::move(name), policy);
+      visitors_.reserve(visitors_.size() + 1);
+      visitors_.push_back(admit(std::move(port), std::move(name), policy));
+      count_visitors();
     }
   } catch (const std::exception&) {
     // The port is destroyed, its peer sees the connection close and may come again.

@@ -31,6 +31,9 @@ class Loop {
     bool own_thread = true;  ///< false: the host polls fd() and calls dispatch()
     Instant poll = std::chrono::microseconds(20);
     sw::MacTableOptions macs{};
+    /// Called on the switch's thread with the number of ports that came in by a door, whenever it
+    /// changes. Empty: nobody asks.
+    std::function<void(std::size_t)> visitors{};
   };
 
   /// Throws Error.
@@ -80,7 +83,10 @@ class Loop {
   void wake() noexcept;
   bool host_driven() const noexcept { return !options_.own_thread; }
 
+  void count_visitors();
+
   Options options_;
+  std::vector<sw::PortId> visitors_;
   sw::Switch switch_;
   Fd epoll_, wakeup_;
   std::vector<Active> active_;

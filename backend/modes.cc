@@ -4,6 +4,7 @@
 
 #include "backend/null_port.h"
 #include "backend/plug_port.h"
+#include "backend/switch_starter.h"
 #include "backend/vhost_user/door.h"
 #include "backend/vhost_user/open.h"
 #include "slirp/slirp_port.h"
@@ -43,16 +44,38 @@ std::unique_ptr<sw::Port> open_null(const Locator& l, const Opening&) {
   return std::make_unique<NullPort>();
 }
 
+struct SwitchOptions {
+  bool start = true;
+};
+
+constexpr Option<SwitchOptions> kSwitchOptions[] = {
+    {{"start", "on|off", "on", "start a switch of that name when none runs"},
+     [](SwitchOptions& o, const std::string& v) { o.start = parse_on_off(v); }},
+};
+
+void switch_options(const std::function<void(const OptionDoc&)>& fn) {
+  for (const auto& o : kSwitchOptions) fn(o);
+}
+
+bool starts(const Locator& l) {
+  SwitchOptions o;
+  for (const auto& [key, value] : l.params)
+    set_option<SwitchOptions>(kSwitchOptions, o, l.scheme, key, value);
+  return o.start;
+}
+
 std::unique_ptr<sw::Port> open_switch(const Locator& l, const Opening& how) {
+  if (!how.door)
+    return joined(l.target, starts(l),
+                  [&] { return std::make_unique<PlugPort>(l.target, how.log); });
   refuse_options(l);
-  if (how.door) return std::make_unique<vhost_user::Door>(l.target);
-  return std::make_unique<PlugPort>(l.target, how.log);
+  return std::make_unique<vhost_user::Door>(l.target);
 }
 
 std::unique_ptr<vhost_user::Link> link_switch(const Locator& l, Plug& plug, sw::Offloads can,
                                               const Log& log) {
-  refuse_options(l);
-  return std::make_unique<vhost_user::Link>(l.target, plug, can, log);
+  return joined(l.target, starts(l),
+                [&] { return std::make_unique<vhost_user::Link>(l.target, plug, can, log); });
 }
 
 void vhost_user_options(const std::function<void(const OptionDoc&)>& fn) {
@@ -79,7 +102,7 @@ constexpr Mode kModes[] = {
     {"slirp", "", "user-mode NAT: needs no rights, the guest reaches what the host reaches",
      "slirp?hostfwd=tcp:127.0.0.1:2222-:22", slirp_options, open_slirp, nullptr},
     {"switch", "NAME", "a switch in another process, through shared memory; as a door, its name",
-     "switch:lan0", no_options, open_switch, link_switch},
+     "switch:lan0", switch_options, open_switch, link_switch},
     {"vhost-user", "PATH", "a virtio-net guest's rings in its own memory, over a UNIX socket",
      "vhost-user:/tmp/vm0.sock", vhost_user_options, open_vhost_user, nullptr},
     {"vde", "PATH", "as a door, a VDE switch at PATH for stock VDE programs", "vde:/tmp/lan0",

@@ -7,9 +7,10 @@
 
 namespace rp::backend {
 
-/// Blocks every signal on this thread for its lifetime, but for SIGBUS, which is how the thread's own
-/// touch of memory that a guest took away shows (lost_memory.h). A SIGPIPE raised meanwhile is swallowed, as
-/// libslirp writes to sockets without MSG_NOSIGNAL; one that was pending before stays pending.
+/// Blocks every signal on this thread for its lifetime, but for SIGBUS, which is how the thread's
+/// own touch of memory that a guest took away shows (lost_memory.h). A SIGPIPE raised meanwhile is
+/// swallowed, as libslirp writes to sockets without MSG_NOSIGNAL; one that was pending before stays
+/// pending.
 class SignalsBlocked {
  public:
   SignalsBlocked() noexcept {

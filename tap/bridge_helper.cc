@@ -10,8 +10,8 @@
 #include <cerrno>
 
 #include "base/error.h"
+#include "base/orphan.h"
 #include "tap/pass_fd.h"
-#include "tap/quiet_child.h"
 
 namespace rp::tap {
 namespace {
@@ -19,26 +19,6 @@ namespace {
 constexpr int kPatienceMs = 10000;
 /// The helper's ends of the socket and of the pipe for what it says.
 constexpr int kSocket = 3, kStderr = 2;
-
-/// In the grandchild: becomes the helper. Only async-signal-safe calls.
-int become(const char* const* argv, int socket, int said) noexcept {
-  const int null = open("/dev/null", O_RDWR);
-  const int high_socket = fcntl(socket, F_DUPFD, 10), high_said = fcntl(said, F_DUPFD, 10);
-  if (null < 0 || dup2(null, 0) < 0 || dup2(null, 1) < 0 || dup2(high_said, kStderr) < 0 ||
-      dup2(high_socket, kSocket) < 0)
-    return 127;
-  syscall(SYS_close_range, static_cast<unsigned>(kSocket) + 1, ~0u, 0u);
-  struct sigaction standard {};
-  standard.sa_handler = SIG_DFL;
-  for (int s = 1; s < NSIG; ++s) sigaction(s, &standard, nullptr);
-  sigset_t none;
-  sigemptyset(&none);
-  sigprocmask(SIG_SETMASK, &none, nullptr);
-  execv(argv[0], const_cast<char* const*>(argv));
-  const char why[] = "it can't be run";
-  [[maybe_unused]] const auto n = write(kStderr, why, sizeof why - 1);
-  return 127;
-}
 
 /// What the helper says until it ends, on one line.
 std::string read_all(const Fd& fd) {
@@ -67,13 +47,8 @@ Fd from_bridge_helper(const std::string& helper, const std::string& bridge,
   Fd said(pipes[1]);
   const std::string br = "--br=" + bridge;
   const char* argv[] = {helper.c_str(), "--use-vnet", "--fd=3", br.c_str(), nullptr};
-  // Twice, so that its end is nobody's business here.
-  const int status = in_quiet_child([&] {
-    const long pid = syscall(SYS_clone, SIGCHLD, nullptr, nullptr, nullptr, nullptr);
-    if (pid == 0) _exit(become(argv, theirs.get(), said.get()));
-    return pid < 0 ? 1 : 0;
-  });
-  if (status != 0) throw_errno(what, status < 0 ? errno : EAGAIN);
+  const Inherited inherited[] = {{said.get(), kStderr}, {theirs.get(), kSocket}};
+  start_orphan(argv, inherited, what);
   theirs.reset();
   said.reset();
   Fd fd = receive_fd(ours.get(), kPatienceMs);

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // switch.cc - `ringplug switch`: a switch as a process, found by its name.
 #include <fcntl.h>
+#include <signal.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cerrno>
 #include <cstdio>
 #include <optional>
@@ -24,6 +26,7 @@ struct Request {
   std::vector<std::string> uplinks, doors;
   std::string mgmt, rc_file;
   int ready_fd = kNotGiven;
+  bool one_off = false;
   rp_switch_options options = RP_SWITCH_OPTIONS_INIT;
 };
 
@@ -42,6 +45,7 @@ int at_least(int least, int value, const char* option, int otherwise) {
 
 Request parse(int argc, char** argv) {
   char **uplinks = nullptr, **doors = nullptr;
+  gboolean one_off = FALSE;
   char *mgmt = nullptr, *rc_file = nullptr;
   int ready_fd = kNotGiven, poll_us = kNotGiven, entries = kNotGiven, ageing = kNotGiven;
   const GOptionEntry table[] = {
@@ -51,6 +55,8 @@ Request parse(int argc, char** argv) {
        "Where emulators come in: it listens there; may be given again", "LOCATOR"},
       {"ready-fd", 0, 0, G_OPTION_ARG_INT, &ready_fd,
        "Write `ready` to this descriptor as well, and close it", "N"},
+      {"one-off", 0, 0, G_OPTION_ARG_NONE, &one_off,
+       "End when the last who came in by a door has gone", nullptr},
       {"poll-us", 0, 0, G_OPTION_ARG_INT, &poll_us,
        "Busy time before sleeping, microseconds (default: 20)", "N"},
       {"mac-entries", 0, 0, G_OPTION_ARG_INT, &entries, "Most addresses learned (default: 4096)",
@@ -73,6 +79,7 @@ Request parse(int argc, char** argv) {
   r.uplinks = taken(uplinks);
   r.doors = taken(doors);
   r.mgmt = taken(mgmt);
+  r.one_off = one_off != FALSE;
   r.rc_file = taken(rc_file);
   r.ready_fd = at_least(3, ready_fd, "--ready-fd", kNotGiven);
   r.options.poll_us = at_least(0, poll_us, "--poll-us", r.options.poll_us);
@@ -88,6 +95,32 @@ Request parse(int argc, char** argv) {
       throw Complaint(kUsage, "--uplink=" + uplink + " is the switch itself: frames would circle");
   return r;
 }
+
+/// Ends the process, as a signal would, once all visitors have gone, or none has come.
+class Visitors {
+ public:
+  static void tell(void* self, std::size_t n) {
+    auto& v = *static_cast<Visitors*>(self);
+    v.came_.store(true);
+    if (n == 0) end(nullptr);
+  }
+  void wait_for_the_first() {
+    constexpr guint kPatience = 10;
+    g_timeout_add_seconds(
+        kPatience,
+        [](gpointer self) -> gboolean {
+          return static_cast<Visitors*>(self)->came_.load() ? G_SOURCE_REMOVE : end(nullptr);
+        },
+        this);
+  }
+
+ private:
+  static gboolean end(gpointer) {
+    kill(getpid(), SIGTERM);
+    return G_SOURCE_REMOVE;
+  }
+  std::atomic<bool> came_{false};
+};
 
 /// The descriptor that hears of readiness besides stdout; its end without a word says that the
 /// switch could not start.
@@ -138,9 +171,14 @@ int publish(const Service& service, const std::string& name) {
 }  // namespace
 
 int switch_main(int argc, char** argv) {
-  const Request r = parse(argc, argv);
+  Request r = parse(argc, argv);
   const gint64 start = g_get_monotonic_time();
   ReadyFd ready(r.ready_fd);
+  Visitors visitors;
+  if (r.one_off) {
+    r.options.visitors = Visitors::tell;
+    r.options.visitors_opaque = &visitors;
+  }
   Service service(r.options, std::string(g_get_prgname()) + " " + r.name);
   // The name comes first: who loses it must touch no device.
   const int control = publish(service, r.name);
@@ -157,6 +195,7 @@ int switch_main(int argc, char** argv) {
   std::optional<ManagementDoor> management;
   if (!r.mgmt.empty()) management.emplace(service.get(), r.mgmt, console);
   ready.tell();
+  if (r.one_off) visitors.wait_for_the_first();
   service.run();
   return kDone;
 }

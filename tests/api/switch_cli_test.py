@@ -503,10 +503,53 @@ def control_hangs_up_on_the_silent_and_the_deaf():
 
 
 @test
+def a_switch_that_nobody_runs_is_started_and_ends_with_its_last_visitor():
+    with Home() as home:
+        crowd = [home.popen("switch", f"lan{n}", "--uplink=switch:hall") for n in range(1, 7)]
+        for p in crowd:
+            assert p.stdout.readline() == "ready\n", p.communicate()
+        hall = home.show("hall")["pid"]
+        assert hall not in [p.pid for p in crowd]
+        plugs = {p["name"] for p in home.show("hall")["ports"]} - {"switch:hall"}
+        assert plugs == {f"plug:{p.pid}" for p in crowd}, plugs
+        # It is nobody's child, and holds nothing of whoever started it.
+        with open(f"/proc/{hall}/stat", encoding="ascii") as stat:
+            _, parent, _, session = stat.read().rsplit(")", 1)[1].split()[:4]
+        parent, session = int(parent), int(session)
+        assert parent not in [p.pid for p in crowd] and session == hall, (parent, session)
+        for p in crowd[:-1]:
+            p.kill()
+            p.wait()
+        eventually(lambda: len(home.show("hall")["ports"]) == 2)
+        assert home.show("hall")["pid"] == hall
+        crowd[-1].terminate()
+        assert crowd[-1].wait(PATIENCE) == 0
+        eventually(lambda: not pathlib.Path(f"/proc/{hall}").exists())
+        eventually(lambda: not any(name.startswith("hall") for name in home.left()))
+
+
+@test
+def one_off_ends_when_nobody_comes():
+    with Home() as home:
+        p = home.popen("switch", "lan0", "--one-off", "--uplink=null")
+        assert p.stdout.readline() == "ready\n"
+        assert p.wait(PATIENCE) == 0 and home.left() == []
+
+
+@test
+def what_keeps_a_switch_from_starting_is_told():
+    with Home() as home:
+        home.sockets.mkdir(mode=0o700)
+        (home.sockets / "hall.plug").mkdir()
+        home.refused(1, ["starting switch 'hall'", "hall.plug"],
+                     "switch", "lan1", "--uplink=switch:hall")
+
+
+@test
 def another_switch_joins_by_name():
     with Home() as home:
         home.refused(1, ["no switch 'lan0' runs", "ringplug switch lan0"],
-                     "switch", "lan1", "--uplink=switch:lan0")
+                     "switch", "lan1", "--uplink=switch:lan0?start=off")
         one = home.start("lan0")
         two = home.start("lan1", "--uplink=switch:lan0")
 

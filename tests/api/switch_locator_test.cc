@@ -121,12 +121,12 @@ TEST_F(SwitchLocator, OffloadsPassWhereTheyAreTaken) {
 TEST_F(SwitchLocator, NobodyThere) {
   rp_error err = no_error();
   rp_plug* plug = nullptr;
-  EXPECT_EQ(rp_plug_open("switch:lan0", nullptr, &plug, &err), RP_ENOTFOUND);
+  EXPECT_EQ(rp_plug_open("switch:lan0?start=off", nullptr, &plug, &err), RP_ENOTFOUND);
   EXPECT_STREQ(err.message, "no switch 'lan0' runs; start one: ringplug switch lan0");
   EXPECT_EQ(rp_plug_open("switch:/tmp/lan0", nullptr, &plug, &err), RP_EINVALID);
   EXPECT_EQ(rp_plug_open("switch:lan0?x=y", nullptr, &plug, &err), RP_EUNKNOWN);
   const auto sw = new_switch();
-  EXPECT_EQ(rp_switch_add(sw.get(), "switch:lan0", nullptr, &err), RP_ENOTFOUND);
+  EXPECT_EQ(rp_switch_add(sw.get(), "switch:lan0?start=off", nullptr, &err), RP_ENOTFOUND);
 }
 
 TEST_F(SwitchLocator, WhatThePlugKnowsOfItsSwitch) {

@@ -161,11 +161,11 @@ TEST_F(PlugPortTest, LocatorsThatAreWrong) {
     }
     ADD_FAILURE() << locator;
   };
-  refused("switch:lan0", Errc::not_found);
+  refused("switch:lan0?start=off", Errc::not_found);
   refused("switch", Errc::invalid);
   refused("switch:", Errc::invalid);
   refused("switch:/tmp/x", Errc::invalid);
-  refused("switch:lan0?start=maybe", Errc::unknown);
+  refused("switch:lan0?start=maybe", Errc::invalid);
 }
 
 }  // namespace

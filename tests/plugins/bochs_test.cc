@@ -222,7 +222,7 @@ TEST_F(Bochs, UnpluggingLeavesNothing) {
 TEST_F(Bochs, ABadLocatorIsASentenceAndACardWithoutANetwork) {
   for (const auto& [ethdev, part] : {std::pair{"slurp", "unknown scheme 'slurp'"},
                                      {"slirp?hostfwt=tcp::1-:1", "hostfwt"},
-                                     {"switch:nowhere", "no switch 'nowhere' runs"},
+                                     {"switch:nowhere?start=off", "no switch 'nowhere' runs"},
                                      {"xl0", "'xl0'"},
                                      {"", "locator"}}) {
     BochsCard card(ethdev);

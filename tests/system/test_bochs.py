@@ -113,7 +113,7 @@ class Mistakes(_Bochs):
         cls.run_to_the_end(
             PCI,
             bochs.card("e1000", "ringplug", "slurp"),
-            bochs.card("ne2k", "ringplug", "switch:nowhere"),
+            bochs.card("ne2k", "ringplug", "switch:nowhere?start=off"),
             bochs.card("pcipnic", "ringplug", "slirp?dnssearch=a,b#c", script="/bin/true"))
 
     def said(self, card, text):

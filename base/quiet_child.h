@@ -12,7 +12,7 @@
 
 #include <cerrno>
 
-namespace rp::tap {
+namespace rp {
 
 /// Runs fn(), whose value (0 to 254) becomes the exit status, with all signals blocked. Returns it,
 /// 255 when the child was killed, or -1 with errno when there was none.
@@ -36,4 +36,4 @@ int in_quiet_child(Fn&& fn) noexcept {
   return WIFEXITED(status) ? WEXITSTATUS(status) : 255;
 }
 
-}  // namespace rp::tap
+}  // namespace rp

@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// switch_starter.h - starts the switch that a locator names, when none of that name runs.
+//
+// The switch is `ringplug switch NAME --one-off`, a process of its own that is nobody's child: it
+// outlives whoever started it as long as others are on it, and ends when its last visitor has gone.
+#pragma once
+
+#include <string>
+
+#include "base/error.h"
+
+namespace rp::backend {
+
+/// Starts the switch and waits until it is ready, 10 seconds at most. Returns as well when another
+/// process was faster. Throws Error: there is no `ringplug` to run, or what it complains of.
+void start_switch(const std::string& name);
+
+/// open(), which throws Errc::not_found when no switch `name` runs; that is started then, if
+/// `start`.
+template <typename Open>
+auto joined(const std::string& name, bool start, Open&& open) {
+  // One that was ending while we came is gone when we come again.
+  for (int attempts = start ? 3 : 0;; --attempts) {
+    try {
+      return open();
+    } catch (const Error& e) {
+      if (e.code() != Errc::not_found || attempts == 0) throw;
+    }
+    start_switch(name);
+  }
+}
+
+}  // namespace rp::backend
