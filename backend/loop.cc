@@ -146,7 +146,8 @@ void Loop::watch(sw::PortId id, sw::Port& port) {
   if (port.poll_fd() < 0) return;
   epoll_event e{};
   // Edge-triggered: a doorbell that rang once needs no read, and an active port costs no wake-ups.
-  e.events = EPOLLIN | EPOLLET;
+  // What sleeps between its turns need not look whether something is left.
+  e.events = port.sleeps() ? EPOLLIN : EPOLLIN | EPOLLET;
   e.data.u64 = id;
   if (epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, port.poll_fd(), &e) != 0)
     throw_errno("watching a port", errno);

@@ -15,7 +15,9 @@ namespace {
 /// little more, so that the beginnings of frames don't share the cache's sets.
 constexpr std::size_t kStride = std::size_t{17} * 4096 + 192;
 static_assert(kStride > sw::kMaxFrame);
-constexpr std::size_t kBytes = (DatagramBuffers::kFrames + 1) * kStride;
+/// Frames up to this go out in one part.
+constexpr std::size_t kSmall = 2048;
+constexpr std::size_t kBytes = DatagramBuffers::kFrames * (kStride + kSmall) + sw::kMaxFrame;
 /// The kernel's UIO_MAXIOV: parts of one message. A frame of more goes through memory of ours.
 constexpr std::size_t kMostParts = 1024;
 
@@ -43,28 +45,39 @@ void DatagramBuffers::put(std::size_t i, std::span<const std::uint8_t> frame) no
   out_[i].msg_hdr.msg_iovlen = 1;
 }
 
+void DatagramBuffers::put_parts(std::size_t i, const sw::Frame& f) noexcept {
+  msghdr& m = out_[i].msg_hdr;
+  m.msg_iov = &out_bytes_[out_parts_];
+  m.msg_iovlen = f.body.size() + 1;
+  out_bytes_[out_parts_++] = {const_cast<std::uint8_t*>(f.head.data()), f.head_len};
+  for (const sw::Part& p : f.body)
+    out_bytes_[out_parts_++] = {const_cast<std::uint8_t*>(p.data), p.len};
+}
+
 std::size_t DatagramBuffers::fill(std::span<const sw::Frame* const> frames) noexcept {
-  std::size_t used = 0, n = 0;
-  bool gathered = false;
+  std::uint8_t* const small = memory_ + kFrames * kStride;
+  std::uint8_t* const large = small + kFrames * kSmall;
+  bool large_used = false;
+  out_parts_ = kFrames;  // the first are put()'s
+  std::size_t n = 0;
   for (; n < frames.size() && n < kFrames; ++n) {
     const sw::Frame& f = *frames[n];
-    msghdr& m = out_[n].msg_hdr;
-    const bool gather = f.body.size() + 1 > kMostParts;
-    const std::size_t parts = gather ? 1 : f.body.size() + 1;
-    // There is memory to gather one frame; a second one waits for the next call.
-    if (parts > out_bytes_.size() - used || (gather && gathered)) break;
-    m.msg_iov = &out_bytes_[used];
-    m.msg_iovlen = parts;
-    if (gather) {
-      std::uint8_t* to = memory_ + kFrames * kStride;
-      f.copy_to(to);
-      out_bytes_[used++] = {to, f.len};
-      gathered = true;
-      continue;
+    const std::size_t parts = f.body.size() + 1;
+    if (parts == 1) {
+      put(n, f.head_bytes());
+    } else if (f.len <= kSmall) {
+      // A short copy costs less than the kernel's look at a second part.
+      f.copy_to(small + n * kSmall);
+      put(n, {small + n * kSmall, f.len});
+    } else if (parts <= kMostParts && parts <= out_bytes_.size() - out_parts_) {
+      put_parts(n, f);
+    } else if (!large_used) {
+      f.copy_to(large);
+      put(n, {large, f.len});
+      large_used = true;
+    } else {
+      break;  // until the next call
     }
-    out_bytes_[used++] = {const_cast<std::uint8_t*>(f.head.data()), f.head_len};
-    for (const sw::Part& p : f.body)
-      out_bytes_[used++] = {const_cast<std::uint8_t*>(p.data), p.len};
   }
   return n;
 }

@@ -29,6 +29,10 @@ class DatagramBuffers {
 
   /// For recvmmsg(): a message of one whole frame each. What it writes needs no clearing.
   std::span<mmsghdr, kFrames> in() noexcept { return in_; }
+  /// The memory of the i-th of them, for other calls.
+  std::span<std::uint8_t> room(std::size_t i) noexcept {
+    return {static_cast<std::uint8_t*>(in_bytes_[i].iov_base), in_bytes_[i].iov_len};
+  }
   std::span<const std::uint8_t> received(std::size_t i) const noexcept {
     return {static_cast<const std::uint8_t*>(in_bytes_[i].iov_base), in_[i].msg_len};
   }
@@ -42,11 +46,14 @@ class DatagramBuffers {
   mmsghdr* out() noexcept { return out_.data(); }
 
  private:
+  void put_parts(std::size_t i, const sw::Frame& f) noexcept;
+
   std::uint8_t* memory_;
   std::array<mmsghdr, kFrames> in_{}, out_{};
   std::array<iovec, kFrames> in_bytes_{};
   /// A frame has a head and the parts of its body.
   std::array<iovec, sw::Burst::kParts + kFrames> out_bytes_{};
+  std::size_t out_parts_ = 0;
 };
 
 }  // namespace rp::sockets

@@ -19,6 +19,10 @@ constexpr int kSendBuffer = 256 << 10;
 /// Errors of receiving that mean nothing by themselves (ECONNREFUSED, of an earlier frame) but
 /// would go on for ever with a socket that is broken.
 constexpr unsigned kMostFailures = 16;
+/// After as long without a look at the socket a frame is likely to come alone.
+constexpr Instant kPause = 20us;
+/// Full queues, a burst each, between two tries to drain one whose reader does not read.
+constexpr unsigned kMostSkips = 63;
 
 }  // namespace
 
@@ -56,28 +60,51 @@ void DatagramSocket::watch_room(bool on) noexcept {
   waiting_ = on;
 }
 
-void DatagramSocket::receive(sw::Burst& burst) noexcept {
+void DatagramSocket::receive(sw::Burst& burst, Instant now) noexcept {
   if (waiting_) drain();
   if (closed_) return;
   assert(!buffers_->lent);
-  const auto in = buffers_->in();
-  const int n = recvmmsg(socket_.get(), in.data(), in.size(), MSG_DONTWAIT, nullptr);
-  drained_ = n < static_cast<int>(in.size());
-  if (n <= 0) {
-    receive_failed(n < 0 ? errno : EAGAIN);
+  const bool alone = now - last_ > kPause && !full_;
+  last_ = now;
+  if (alone)
+    receive_one(burst);
+  else
+    receive_burst(burst);
+}
+
+void DatagramSocket::receive_one(sw::Burst& burst) noexcept {
+  const auto room = buffers_->room(0);
+  const ssize_t n = recv(socket_.get(), room.data(), room.size(), MSG_DONTWAIT | MSG_TRUNC);
+  if (n < 0) {
+    receive_failed(errno);
     return;
   }
+  const auto len = static_cast<std::size_t>(n);
+  take(burst, room.first(std::min(len, room.size())), len <= room.size());
+}
+
+void DatagramSocket::receive_burst(sw::Burst& burst) noexcept {
+  const auto in = buffers_->in();
+  const int n = recvmmsg(socket_.get(), in.data(), in.size(), MSG_DONTWAIT, nullptr);
+  full_ = n == static_cast<int>(in.size());
+  if (n < 0) {
+    receive_failed(errno);
+    return;
+  }
+  for (std::size_t i = 0; i < static_cast<std::size_t>(n) && !closed_; ++i)
+    take(burst, buffers_->received(i), !(in[i].msg_hdr.msg_flags & MSG_TRUNC));
+}
+
+void DatagramSocket::take(sw::Burst& burst, std::span<const std::uint8_t> frame,
+                          bool whole) noexcept {
   failures_ = 0;
-  buffers_->lent = true;
-  for (std::size_t i = 0; i < static_cast<std::size_t>(n); ++i) {
-    if (in[i].msg_hdr.msg_flags & MSG_TRUNC) {
-      ++truncated_;
-    } else if (in[i].msg_len == 0 && ends_) {
-      closed_ = true;
-      return;
-    } else {
-      burst.add(buffers_->received(i));
-    }
+  if (!whole) {
+    ++truncated_;
+  } else if (frame.empty() && ends_) {
+    closed_ = true;
+  } else {
+    buffers_->lent = true;
+    burst.add(frame);
   }
 }
 
@@ -86,7 +113,6 @@ void DatagramSocket::receive_failed(int error) noexcept {
     failures_ = 0;
     return;
   }
-  drained_ = false;
   if (++failures_ >= kMostFailures || (ends_ && error != EINTR)) closed_ = true;
 }
 
@@ -94,11 +120,21 @@ void DatagramSocket::release() noexcept {
   buffers_->lent = false;
 }
 
+int DatagramSocket::write(std::size_t messages) noexcept {
+  constexpr int kFlags = MSG_DONTWAIT | MSG_NOSIGNAL;
+  mmsghdr* out = buffers_->out();
+  const msghdr& m = out->msg_hdr;
+  if (messages > 1) return sendmmsg(socket_.get(), out, static_cast<unsigned>(messages), kFlags);
+  const ssize_t n = m.msg_iovlen == 1
+                        ? ::send(socket_.get(), m.msg_iov->iov_base, m.msg_iov->iov_len, kFlags)
+                        : sendmsg(socket_.get(), &m, kFlags);
+  return n < 0 ? -1 : 1;
+}
+
 /// Hands so many messages to the kernel; returns how many it took, and why not the next.
 std::size_t DatagramSocket::write(std::size_t messages, Failure& why) noexcept {
   why = Failure::none;
-  const int n = sendmmsg(socket_.get(), buffers_->out(), static_cast<unsigned>(messages),
-                         MSG_DONTWAIT | MSG_NOSIGNAL);
+  const int n = write(messages);
   if (n >= 0) {
     // Whatever stopped it, EPOLLOUT says when to look again: at once, unless there is no room.
     if (static_cast<std::size_t>(n) < messages) why = Failure::full;
@@ -138,13 +174,34 @@ std::size_t DatagramSocket::transmit(std::span<const sw::Frame* const> frames) n
 
 std::size_t DatagramSocket::send(std::span<const sw::Frame* const> frames) noexcept {
   std::size_t done = queue_.empty() ? transmit(frames) : 0;
-  for (; done < frames.size(); ++done, ++queued_) {
-    std::uint8_t* to = queue_.add(frames[done]->len);
-    if (!to) break;
-    frames[done]->copy_to(to);
+  bool tried = false;
+  while (done < frames.size()) {
+    if (std::uint8_t* to = queue_.add(frames[done]->len)) {
+      frames[done++]->copy_to(to);
+      ++queued_;
+    } else if (tried || !try_to_drain()) {
+      break;
+    } else {
+      tried = true;
+      if (queue_.empty()) done += transmit(frames.subspan(done));
+    }
   }
   if (!queue_.empty() && !waiting_) watch_room(true);
   return frames.size() - done;
+}
+
+/// For a queue that is full. False: nothing went.
+bool DatagramSocket::try_to_drain() noexcept {
+  if (skips_ > 0) {
+    --skips_;
+    return false;
+  }
+  const std::size_t before = queue_.size();
+  drain();
+  const bool went = queue_.size() < before;
+  skip_next_ = went ? 0 : std::min(2 * skip_next_ + 1, kMostSkips);
+  skips_ = skip_next_;
+  return went;
 }
 
 void DatagramSocket::drain() noexcept {
@@ -163,7 +220,7 @@ void DatagramSocket::drain() noexcept {
 
 bool DatagramSocket::arm() noexcept {
   queue_.trim();
-  return drained_ || closed_;
+  return !full_ || closed_;
 }
 
 void DatagramSocket::report(const CounterSink& sink) const {

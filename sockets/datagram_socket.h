@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // datagram_socket.h - whole frames through a socket that keeps them apart: one datagram each.
 //
-// Theory of operation: frames come in by recvmmsg(), a burst at a time; fewer than asked for say
-// that none is left, so the socket is never polled besides. Frames go out by sendmmsg(). What the
-// socket has no room for waits in a bounded queue, and only while something waits is the socket's
-// room watched (EPOLLOUT); meanwhile further frames are queued or refused without a system call.
-// A UNIX socket is full by what its sender has under way (SO_SNDBUF), which the kernel takes as
-// room again once three quarters were read: a reader that is slow or stuck costs its own frames.
+// Theory of operation: a frame that comes after a pause is received by recv(), which is the
+// quickest for one alone, and is on its way before the next is looked for; frames that follow come
+// in bursts, by recvmmsg(). While bursts are full nothing else is asked for: no poll, no epoll.
+// Frames go out by send() or sendmmsg(). What the socket has no room for
+// waits in a bounded queue, and only while something waits is the socket's room watched (EPOLLOUT).
+// A UNIX socket is full by what its sender has under way (SO_SNDBUF), and the kernel tells of room
+// once three quarters of it were read. A queue that is full before that is worth a try, but tries
+// that fail become rare: a reader that is slow or stuck costs its own frames, and nearly no time.
 // Not done: frames of more than kMaxFrame are dropped and counted, never cut.
 #pragma once
 
@@ -14,6 +16,7 @@
 
 #include "base/counter.h"
 #include "base/fd.h"
+#include "base/time.h"
 #include "sockets/datagram_buffers.h"
 #include "switch/frame_queue.h"
 
@@ -34,17 +37,18 @@ class DatagramSocket {
   DatagramSocket(const DatagramSocket&) = delete;
   DatagramSocket& operator=(const DatagramSocket&) = delete;
 
-  /// Readable when frames came, when frames that wait may go, or when a watched descriptor is.
+  /// Readable while frames are there, while frames that wait may go, or while a watched descriptor
+  /// is.
   int poll_fd() const noexcept { return epoll_.get(); }
   /// Has poll_fd() tell of this descriptor's input as well; until it is closed. Throws Error.
   void watch(int fd);
 
   /// Lends what came, until release().
-  void receive(sw::Burst& burst) noexcept;
+  void receive(sw::Burst& burst, Instant now) noexcept;
   void release() noexcept;
   /// As sw::Port::send().
   std::size_t send(std::span<const sw::Frame* const> frames) noexcept;
-  /// As sw::Port::arm(), in a turn in which receive() was called.
+  /// As sw::Port::arm(), of a port that sleeps().
   bool arm() noexcept;
 
   /// The peer hung up (SOCK_SEQPACKET only), or the socket does not work any more.
@@ -55,9 +59,14 @@ class DatagramSocket {
   enum class Failure { none, full, frame, all };
 
   std::size_t transmit(std::span<const sw::Frame* const> frames) noexcept;
+  int write(std::size_t messages) noexcept;
   std::size_t write(std::size_t messages, Failure& why) noexcept;
   void drain() noexcept;
+  bool try_to_drain() noexcept;
   void watch_room(bool on) noexcept;
+  void receive_one(sw::Burst& burst) noexcept;
+  void receive_burst(sw::Burst& burst) noexcept;
+  void take(sw::Burst& burst, std::span<const std::uint8_t> frame, bool whole) noexcept;
   void receive_failed(int error) noexcept;
 
   Fd socket_, epoll_;
@@ -65,9 +74,11 @@ class DatagramSocket {
   sw::FrameQueue queue_;
   bool ends_ = false;     ///< an empty message is the end, not a frame
   bool waiting_ = false;  ///< for room: EPOLLOUT is on
-  bool drained_ = false;  ///< the last receive() left nothing
+  bool full_ = false;     ///< the last burst was
   bool closed_ = false;
-  unsigned failures_ = 0;  ///< of receiving, one after the other
+  Instant last_{};                      ///< when receive() was called
+  unsigned failures_ = 0;               ///< of receiving, one after the other
+  unsigned skips_ = 0, skip_next_ = 0;  ///< full queues until the next try to drain one
   std::uint64_t truncated_ = 0, unsent_ = 0, queued_ = 0;
 };
 

@@ -63,7 +63,6 @@ void VdeDoor::watch(int fd) {
 void VdeDoor::receive(sw::Burst&, Instant now) noexcept {
   epoll_event events[kPerTurn];
   const int n = epoll_wait(epoll_.get(), events, kPerTurn, 0);
-  more_ = n > 0;
   for (int i = 0; i < n; ++i) {
     const int fd = events[i].data.fd;
     try {

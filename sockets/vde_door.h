@@ -46,7 +46,7 @@ class VdeDoor final : public sw::Port {
     return frames.size();
   }
   bool flush(Instant) noexcept override { return false; }
-  bool arm(Instant) noexcept override { return !more_ && ready_.empty(); }
+  bool arm(Instant) noexcept override { return ready_.empty(); }
   std::unique_ptr<sw::Port> accept(std::string& name) noexcept override;
   void report(const CounterSink& sink) const override;
   std::string describe() const override { return "listening"; }
@@ -84,7 +84,6 @@ class VdeDoor final : public sw::Port {
   std::vector<Ready> ready_;
   Instant closed_until_{};  ///< descriptors have run out
   Instant next_complaint_{};
-  bool more_ = false;  ///< events are left that were not looked at
   std::uint64_t joined_ = 0, refused_ = 0, vanished_ = 0, late_ = 0, back_offs_ = 0;
 };
 

@@ -90,9 +90,9 @@ VdePort::VdePort(VdeClient client, std::shared_ptr<VdeFolder> folder,
 
 VdePort::~VdePort() = default;
 
-void VdePort::receive(sw::Burst& burst, Instant) noexcept {
+void VdePort::receive(sw::Burst& burst, Instant now) noexcept {
   if (gone_) return;
-  data_->receive(burst);
+  data_->receive(burst, now);
   if (burst.empty() || ++turns_ % kLookEvery == 0) look_at_control();
 }
 

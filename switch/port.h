@@ -32,8 +32,8 @@ class Port {
  public:
   virtual ~Port() = default;
 
-  /// Readable (level or edge) after arm() as soon as receive() would lend frames or work is due.
-  /// -1: never. The port owns it.
+  /// Readable (level or edge; see sleeps()) after arm() as soon as receive() would lend frames or
+  /// work is due. -1: never. The port owns it.
   virtual int poll_fd() const noexcept = 0;
 
   /// What send() takes unfinished. May change between bursts.
@@ -52,10 +52,9 @@ class Port {
   virtual bool flush(Instant now) noexcept = 0;
 
   /// Asks for poll_fd() to become readable on work. False: work is there already, don't sleep.
-  /// Called after receive() in the same turn, and before poll_fd() is looked at again.
   virtual bool arm(Instant now) noexcept = 0;
-  /// True: looking for work is a system call, so the port is armed as soon as it has none instead
-  /// of being polled for a while.
+  /// True: looking for work is a system call. So the port is armed after each turn instead of being
+  /// polled for a while, and poll_fd() stays readable for as long as there is work.
   virtual bool sleeps() const noexcept { return false; }
   /// Back to being polled.
   virtual void disarm() noexcept {}
