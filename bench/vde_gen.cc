@@ -2,10 +2,13 @@
 // vde_gen.cc - frames from one client of a VDE switch to another one: one at a time, or many.
 //
 // One frame at a time is the same frame and the same loop as virtio_user_gen's. Many: one thread
-// sends for as long as the switch takes frames (or at a rate), and receives what came. Prints one
-// line of JSON.
+// sends what the switch takes, or at a rate, and another one receives. Prints one line of JSON.
 #include <fcntl.h>
 #include <getopt.h>
+#include <poll.h>
+
+#include <atomic>
+#include <thread>
 
 #include "bench/probe.h"
 
@@ -40,8 +43,8 @@ class Client {
     std::string url = o.url, description = "ringplug benchmark";
     conn_ = ::vde_open(url.data(), description.data(), &args);
     if (conn_ == nullptr) fail("no VDE switch at " + url);
-    const int fd = ::vde_datafd(conn_);
-    ::fcntl(fd, F_SETFL, ::fcntl(fd, F_GETFL) | O_NONBLOCK);
+    fd_ = ::vde_datafd(conn_);
+    ::fcntl(fd_, F_SETFL, ::fcntl(fd_, F_GETFL) | O_NONBLOCK);
   }
   ~Client() { ::vde_close(conn_); }
   Client(const Client&) = delete;
@@ -52,6 +55,20 @@ class Client {
   bool send(const Stamp& stamp) {
     std::memcpy(&frame_[kEthernet], &stamp, sizeof stamp);
     return ::vde_send(conn_, frame_.data(), frame_.size(), 0) > 0;
+  }
+
+  /// Waits until the switch takes the frame.
+  bool send_patiently(const Stamp& stamp) {
+    while (!send(stamp)) {
+      if (errno != EAGAIN) return false;
+      pollfd p{fd_, POLLOUT, 0};
+      ::poll(&p, 1, 100);
+    }
+    return true;
+  }
+  bool wait(int ms) const {
+    pollfd p{fd_, POLLIN, 0};
+    return ::poll(&p, 1, ms) == 1;
   }
 
   std::optional<Stamp> receive() {
@@ -71,6 +88,7 @@ class Client {
 
  private:
   VDECONN* conn_;
+  int fd_;
   std::vector<std::uint8_t> frame_, expected_;
 };
 
@@ -103,43 +121,40 @@ void latency(const Options& o) {
   std::printf(", \"errors\": %" PRIu64 "}\n", a.errors + b.errors);
 }
 
-/// So many frames at once, then a look at what came.
-constexpr unsigned kBatch = 32;
-
 struct Counted {
   std::uint64_t sent = 0, received = 0, disordered = 0;
 };
 
+/// Both sleep when there is nothing to do, as programs on a VDE switch do: the sender when the
+/// switch takes no more, or until its next few frames are due, the receiver until a frame comes.
 Counted exchange(Client& a, Client& b, double rate, double seconds) {
+  constexpr std::uint64_t kTick = 1'000'000;
   Counted c;
-  std::uint64_t last = 0;
-  const auto take = [&](unsigned most) {
-    unsigned n = 0;
-    for (; n < most; ++n) {
-      const auto came = b.receive();
-      if (!came) break;
-      c.disordered += came->seq <= last;
-      last = came->seq;
+  std::atomic<bool> over = false;
+  std::thread receiver([&] {
+    std::uint64_t last = 0;
+    // What is under way still counts when the sender is done, for as long as something comes.
+    for (bool ended = false; b.wait(20) || !ended; ended = over) {
+      while (const auto came = b.receive()) {
+        ++c.received;
+        c.disordered += came->seq <= last;
+        last = came->seq;
+      }
     }
-    c.received += n;
-    return n;
-  };
-  const std::uint64_t start = now_ns();
-  const auto due = [&](std::uint64_t now) {
-    return rate == 0 ? ~std::uint64_t{0}
-                     : static_cast<std::uint64_t>(static_cast<double>(now - start) / 1e9 * rate);
-  };
-  std::uint64_t now = start;
-  for (const auto end = start + static_cast<std::uint64_t>(seconds * 1e9); now < end;
-       now = now_ns()) {
-    const std::uint64_t wanted = due(now);
-    for (unsigned i = 0; i < kBatch && c.sent < wanted && a.send({.seq = c.sent + 1}); ++i)
-      ++c.sent;
-    take(2 * kBatch);
+  });
+  const std::uint64_t start = now_ns(), end = start + static_cast<std::uint64_t>(seconds * 1e9);
+  for (std::uint64_t now = start; now < end; now = now_ns()) {
+    const auto due =
+        rate == 0
+            ? c.sent + 64
+            : static_cast<std::uint64_t>(static_cast<double>(now - start + kTick) / 1e9 * rate);
+    while (c.sent < due && a.send_patiently({.seq = c.sent + 1})) ++c.sent;
+    if (rate == 0) continue;
+    const timespec next{0, kTick};
+    ::nanosleep(&next, nullptr);
   }
-  // What is under way still counts as received, for as long as something comes.
-  for (std::uint64_t idle = now_ns(); now_ns() - idle < 20'000'000;)
-    if (take(2 * kBatch) != 0) idle = now_ns();
+  over = true;
+  receiver.join();
   return c;
 }
 
