@@ -32,6 +32,14 @@ std::unique_ptr<sw::Port> open_tap(const Locator& l, const Opening& how) {
   return tap::open_tap(l.target, l.params, how.log, how.now);
 }
 
+void netns_options(const std::function<void(const OptionDoc&)>& fn) {
+  for (const auto& o : tap::netns_options()) fn(o);
+}
+
+std::unique_ptr<sw::Port> open_netns(const Locator& l, const Opening& how) {
+  return tap::open_netns(l.target, l.params, how.log, how.now);
+}
+
 void refuse_options(const Locator& l) {
   struct Nothing {
   } nothing;
@@ -109,6 +117,8 @@ constexpr Mode kModes[] = {
      vde_options, open_vde, nullptr},
     {"tap", "NAME", "a tap device of the host: made here, or there already", "tap:tap0?bridge=br0",
      tap_options, open_tap, nullptr},
+    {"netns", "PID|PATH", "a network namespace as a guest: a tap device in it, configured",
+     "netns:1234?name=eth0", netns_options, open_netns, nullptr},
     {"null", "", "a network that nothing else is on: frames are swallowed", "null", no_options,
      open_null, nullptr},
 };

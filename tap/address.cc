@@ -50,6 +50,10 @@ std::string text_of(const Ip& ip) {
   return text;
 }
 
+std::string text_of(const Prefix& prefix) {
+  return text_of(prefix.ip) + "/" + std::to_string(prefix.length);
+}
+
 std::string text_of(const sw::Mac& mac) {
   char text[18];
   const auto& b = mac.bytes;

@@ -29,6 +29,7 @@ Prefix parse_prefix(const std::string& text);
 sw::Mac parse_mac(const std::string& text);
 
 std::string text_of(const Ip& ip);
+std::string text_of(const Prefix& prefix);
 std::string text_of(const sw::Mac& mac);
 
 }  // namespace rp::tap

@@ -39,6 +39,16 @@ struct TapConfig {
   std::string helper;  ///< path of qemu-bridge-helper; empty: none
 };
 
+/// A device inside another network namespace.
+struct NetnsConfig {
+  std::string target;  ///< a process's number, or a path
+  std::string name = "eth0";
+  Settings settings;
+  std::vector<Ip> gateways;
+  std::optional<bool> dhcp;  ///< not given: unless there is an IPv4 address
+  bool offload = true;
+};
+
 inline constexpr unsigned kMaxQueues = 256;  ///< the kernel's MAX_TAP_QUEUES
 /// linux/if_ether.h: ETH_MIN_MTU, ETH_MAX_MTU.
 inline constexpr unsigned kMinMtu = 68, kMaxMtu = 65535;
@@ -47,5 +57,8 @@ inline constexpr unsigned kMinMtu = 68, kMaxMtu = 65535;
 std::span<const Option<TapConfig>> tap_options();
 /// Throws Error that names what is wrong.
 TapConfig make_tap_config(const std::string& target, const Params& params);
+
+std::span<const Option<NetnsConfig>> netns_options();
+NetnsConfig make_netns_config(const std::string& target, const Params& params);
 
 }  // namespace rp::tap

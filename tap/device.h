@@ -17,6 +17,7 @@ struct Attached {
   unsigned index = 0;      ///< 0: it is in another namespace and can't be watched
   std::size_t header = 0;  ///< bytes of virtio_net_hdr before each frame: 0, 10 or more
   sw::Offloads can{};      ///< what writing takes unfinished
+  Fd monitor;              ///< of LinkMonitor, when the device is in another namespace
 };
 
 /// Its destructor removes what it made, unless that was to persist.
@@ -30,6 +31,8 @@ class Device {
   virtual Attached attach() = 0;
   /// False: once gone, attach() can't bring it back.
   virtual bool comes_back() const noexcept { return true; }
+  /// Readable once nobody can want the device any more. -1: never. The device owns it.
+  virtual int end_fd() const noexcept { return -1; }
 };
 
 }  // namespace rp::tap

@@ -2,6 +2,7 @@
 // link_monitor.cc - reads RTM_NEWLINK and RTM_DELLINK as they come.
 #include "tap/link_monitor.h"
 
+#include <fcntl.h>
 #include <libmnl/libmnl.h>
 #include <linux/rtnetlink.h>
 #include <net/if.h>
@@ -11,6 +12,7 @@
 #include <cerrno>
 
 #include "base/error.h"
+#include "tap/netlink.h"
 
 namespace rp::tap {
 namespace {
@@ -40,9 +42,10 @@ LinkEvent event_of(const nlmsghdr* h) noexcept {
 
 }  // namespace
 
-LinkMonitor::LinkMonitor()
-    : socket_(socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_ROUTE)) {
-  if (!socket_) throw_errno("opening a netlink socket", errno);
+LinkMonitor::LinkMonitor() : LinkMonitor(Netlink::open_socket()) {}
+
+LinkMonitor::LinkMonitor(Fd socket) : socket_(std::move(socket)) {
+  fcntl(socket_.get(), F_SETFL, O_NONBLOCK);
   sockaddr_nl own{};
   own.nl_family = AF_NETLINK;
   own.nl_groups = RTMGRP_LINK;

@@ -20,6 +20,8 @@ class LinkMonitor {
  public:
   /// Listens in this thread's namespace. Throws Error.
   LinkMonitor();
+  /// Listens in the namespace that a netlink socket was opened in. Throws Error.
+  explicit LinkMonitor(Fd socket);
 
   /// Readable when a device changed.
   int fd() const noexcept { return socket_.get(); }

@@ -173,8 +173,7 @@ void add_address(Netlink& netlink, unsigned index, const Prefix& address, const 
   if (address.ip.family == AF_INET6) h.ifa_flags = IFA_F_NODAD;
   r.put(IFA_LOCAL, address.ip.bytes.data(), address.ip.size());
   r.put(IFA_ADDRESS, address.ip.bytes.data(), address.ip.size());
-  netlink.order(r, what + ": giving it the address " + text_of(address.ip) + "/" +
-                       std::to_string(address.length));
+  netlink.order(r, what + ": giving it the address " + text_of(address));
 }
 
 void add_default_route(Netlink& netlink, unsigned index, const Ip& gateway,

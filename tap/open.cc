@@ -2,6 +2,7 @@
 // open.cc - options, device, port.
 #include "tap/open.h"
 
+#include "tap/netns_port.h"
 #include "tap/tap_device.h"
 #include "tap/tap_port.h"
 
@@ -10,6 +11,11 @@ namespace rp::tap {
 std::unique_ptr<sw::Port> open_tap(const std::string& target, const Params& params, const Log& log,
                                    Instant now) {
   return std::make_unique<TapPort>(make_tap_device(make_tap_config(target, params)), log, now);
+}
+
+std::unique_ptr<sw::Port> open_netns(const std::string& target, const Params& params,
+                                     const Log& log, Instant now) {
+  return open_netns_port(make_netns_config(target, params), log, now);
 }
 
 }  // namespace rp::tap

@@ -14,4 +14,8 @@ namespace rp::tap {
 std::unique_ptr<sw::Port> open_tap(const std::string& target, const Params& params, const Log& log,
                                    Instant now);
 
+/// netns:PID or netns:PATH. Throws Error and leaves nothing behind.
+std::unique_ptr<sw::Port> open_netns(const std::string& target, const Params& params,
+                                     const Log& log, Instant now);
+
 }  // namespace rp::tap

@@ -3,6 +3,9 @@
 #include <grp.h>
 #include <pwd.h>
 
+#include <sys/socket.h>
+
+#include <algorithm>
 #include <array>
 #include <climits>
 
@@ -76,6 +79,25 @@ constexpr Option<TapConfig> kOptions[] = {
      [](TapConfig& c, const std::string& v) { c.helper = v; }},
 };
 
+constexpr Option<NetnsConfig> kNetnsOptions[] = {
+    {{"name", "NAME", "eth0", "what the device is called in there"},
+     [](NetnsConfig& c, const std::string& v) { c.name = checked_name(v, "a device"); }},
+    {{"dhcp", kOnOff, "", "ask the switch for an address; not given: unless an IPv4 address= is"},
+     [](NetnsConfig& c, const std::string& v) { c.dhcp = parse_on_off(v); }},
+    {{"address", "IP/LENGTH", "", "an address in there; may be given again"},
+     [](NetnsConfig& c, const std::string& v) { c.settings.addresses.push_back(parse_prefix(v)); }},
+    {{"gateway", "IP", "", "the default route in there; may be given again, for IPv6"},
+     [](NetnsConfig& c, const std::string& v) { c.gateways.push_back(parse_ip(v)); }},
+    {{"mtu", "68..65535", "1500", "the device's MTU, bytes"},
+     [](NetnsConfig& c, const std::string& v) {
+       c.settings.mtu = parse_number(v, kMinMtu, kMaxMtu);
+     }},
+    {{"mac", "MAC", "", "the device's address"},
+     [](NetnsConfig& c, const std::string& v) { c.settings.mac = parse_mac(v); }},
+    {{"offload", kOnOff, "on", "let checksums and segmentation pass through unfinished"},
+     [](NetnsConfig& c, const std::string& v) { c.offload = parse_on_off(v); }},
+};
+
 /// A device that somebody else made for us: nothing about it is ours to set.
 void check_foreign(const TapConfig& c, const char* how) {
   const Settings& s = c.settings;
@@ -104,6 +126,25 @@ TapConfig make_tap_config(const std::string& target, const Params& params) {
                   "go with it");
     if (c.settings.bridge.empty()) c.settings.bridge = "br0";
   }
+  return c;
+}
+
+std::span<const Option<NetnsConfig>> netns_options() {
+  return kNetnsOptions;
+}
+
+NetnsConfig make_netns_config(const std::string& target, const Params& params) {
+  NetnsConfig c;
+  c.target = target;
+  if (target.empty())
+    throw Error(Errc::invalid,
+                "netns: whose namespace? The number of a process or a path, as netns:1234 or "
+                "netns:/run/netns/blue");
+  for (const auto& [key, value] : params) set_option(netns_options(), c, "netns", key, value);
+  const auto& a = c.settings.addresses;
+  if (!c.dhcp)
+    c.dhcp =
+        std::none_of(a.begin(), a.end(), [](const Prefix& p) { return p.ip.family == AF_INET; });
   return c;
 }
 

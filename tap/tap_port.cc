@@ -20,10 +20,9 @@ constexpr unsigned kLookEvery = 64;
 /// Between two attempts to open a device that went away.
 constexpr long kFirstPauseMs = 50, kLastPauseMs = 5000;
 
-void watch(const Fd& epoll, int fd) {
-  epoll_event e{};
-  e.events = EPOLLIN;
-  if (epoll_ctl(epoll.get(), EPOLL_CTL_ADD, fd, &e) != 0) throw_errno("watching a device", errno);
+bool readable(int fd) noexcept {
+  pollfd p{fd, POLLIN, 0};
+  return poll(&p, 1, 0) > 0;
 }
 
 }  // namespace
@@ -35,15 +34,26 @@ TapPort::TapPort(std::unique_ptr<Device> device, Log log, Instant)
       device_(std::move(device)) {
   if (!epoll_) throw_errno("making an epoll descriptor", errno);
   if (!timer_) throw_errno("making a timer", errno);
-  watch(epoll_, monitor_.fd());
-  watch(epoll_, timer_.get());
+  watch(monitor_.fd());
+  watch(timer_.get());
+  if (device_->end_fd() >= 0) watch(device_->end_fd());
   take(device_->attach());
 }
 
 TapPort::~TapPort() = default;
 
+void TapPort::watch(int fd) {
+  epoll_event e{};
+  e.events = EPOLLIN;
+  if (epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &e) != 0) throw_errno("watching a device", errno);
+}
+
 void TapPort::take(Attached attached) {
-  for (const Fd& q : attached.queues) watch(epoll_, q.get());
+  if (attached.monitor) {
+    monitor_ = LinkMonitor(std::move(attached.monitor));
+    watch(monitor_.fd());
+  }
+  for (const Fd& q : attached.queues) watch(q.get());
   on_ = std::move(attached);
   next_ = 0;
   find_again_ = false;
@@ -108,6 +118,7 @@ void TapPort::look(Instant) noexcept {
   monitor_.each(on_.index, [this](const LinkEvent& e) { heard(e); });
   std::uint64_t fired;
   if (::read(timer_.get(), &fired, sizeof fired) > 0) find_again_ = on_.queues.empty();
+  if (device_->end_fd() >= 0) ended_ = readable(device_->end_fd());
 }
 
 void TapPort::heard(const LinkEvent& e) noexcept {
@@ -152,8 +163,7 @@ std::unique_ptr<sw::Port> TapPort::accept(std::string&) noexcept {
 }
 
 bool TapPort::arm(Instant) noexcept {
-  pollfd p{epoll_.get(), POLLIN, 0};
-  return !find_again_ && poll(&p, 1, 0) == 0;
+  return !find_again_ && !readable(epoll_.get());
 }
 
 void TapPort::report(const CounterSink& sink) const {

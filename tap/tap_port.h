@@ -18,7 +18,7 @@
 
 namespace rp::tap {
 
-class TapPort final : public sw::Port {
+class TapPort : public sw::Port {
  public:
   /// Opens the device. Throws Error and leaves nothing behind.
   TapPort(std::unique_ptr<Device> device, Log log, Instant now);
@@ -34,10 +34,13 @@ class TapPort final : public sw::Port {
   bool arm(Instant now) noexcept override;
   /// Never a port: here it may allocate, and so look for a device that went away.
   std::unique_ptr<sw::Port> accept(std::string& name) noexcept override;
+  bool gone() const noexcept override { return ended_; }
   void report(const CounterSink& sink) const override;
   std::string describe() const override;
 
-  const std::string& name() const noexcept { return on_.name; }
+ protected:
+  /// What becomes readable when receive() has something to look at. Throws Error.
+  void watch(int fd);
 
  private:
   void take(Attached attached);
@@ -53,7 +56,7 @@ class TapPort final : public sw::Port {
   FrameIo io_;
   std::unique_ptr<Device> device_;
   Attached on_;  ///< no queues: the device is gone
-  bool up_ = false, find_again_ = false;
+  bool up_ = false, find_again_ = false, ended_ = false;
   std::size_t next_ = 0;  ///< queue to be read first
   unsigned turns_ = 0;
   long pause_ms_ = 0;
