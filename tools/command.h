@@ -41,6 +41,7 @@ inline std::string taken(char* text) {
 
 int exec_main(int argc, char** argv);
 int locators_main(int argc, char** argv);
+int netns_main(int argc, char** argv);
 int set_main(int argc, char** argv);
 int show_main(int argc, char** argv);
 int switch_main(int argc, char** argv);

@@ -94,6 +94,20 @@ void Service::open_doors(const std::vector<std::string>& locators) {
     check(rp_switch_listen(switch_.get(), l.c_str(), nullptr, &error), error);
 }
 
+void Service::on_signal(std::function<void()> fn) {
+  on_signal_ = std::move(fn);
+  g_unix_fd_add(
+      signals_.fd(), G_IO_IN,
+      [](gint fd, GIOCondition, gpointer self) -> gboolean {
+        signalfd_siginfo which;
+        while (read(fd, &which, sizeof which) > 0) {
+        }
+        static_cast<Service*>(self)->on_signal_();
+        return G_SOURCE_CONTINUE;
+      },
+      this);
+}
+
 void Service::run() {
   const std::unique_ptr<GMainLoop, decltype(&g_main_loop_unref)> loop(
       g_main_loop_new(nullptr, FALSE), g_main_loop_unref);

@@ -4,6 +4,7 @@
 
 #include <glib.h>
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -42,6 +43,8 @@ class Service {
   void open_doors(const std::vector<std::string>& locators);
   rp_switch* get() const noexcept { return switch_.get(); }
 
+  /// Has fn called, on GLib's default main loop, for each signal that would end run().
+  void on_signal(std::function<void()> fn);
   /// Runs GLib's default main loop until a signal comes.
   void run();
 
@@ -52,6 +55,7 @@ class Service {
   Signals signals_;  // before the switch, whose thread inherits what is blocked
   std::string name_;
   std::unique_ptr<rp_switch, Free> switch_;
+  std::function<void()> on_signal_;
 };
 
 /// Throws what the library refused as Complaint.
