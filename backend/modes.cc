@@ -24,20 +24,15 @@ std::unique_ptr<sw::Port> open_slirp(const Locator& l, const Opening& how) {
   return std::make_unique<slirp::SlirpPort>(slirp::make_config(l.params), how.log, how.now);
 }
 
-void tap_options(const std::function<void(const OptionDoc&)>& fn) {
-  for (const auto& o : tap::tap_options()) fn(o);
+/// Of a scheme in tap/: its table of options, and what opens it.
+template <auto Options>
+void host_options(const std::function<void(const OptionDoc&)>& fn) {
+  for (const auto& o : Options()) fn(o);
 }
 
-std::unique_ptr<sw::Port> open_tap(const Locator& l, const Opening& how) {
-  return tap::open_tap(l.target, l.params, how.log, how.now);
-}
-
-void netns_options(const std::function<void(const OptionDoc&)>& fn) {
-  for (const auto& o : tap::netns_options()) fn(o);
-}
-
-std::unique_ptr<sw::Port> open_netns(const Locator& l, const Opening& how) {
-  return tap::open_netns(l.target, l.params, how.log, how.now);
+template <auto Open>
+std::unique_ptr<sw::Port> open_host(const Locator& l, const Opening& how) {
+  return Open(l.target, l.params, how.log, how.now);
 }
 
 void refuse_options(const Locator& l) {
@@ -116,9 +111,15 @@ constexpr Mode kModes[] = {
     {"vde", "PATH", "as a door, a VDE switch at PATH for stock VDE programs", "vde:/tmp/lan0",
      vde_options, open_vde, nullptr},
     {"tap", "NAME", "a tap device of the host: made here, or there already", "tap:tap0?bridge=br0",
-     tap_options, open_tap, nullptr},
+     host_options<tap::tap_options>, open_host<tap::open_tap>, nullptr},
+    {"macvtap", "PARENT", "a device of its own on top of another, which has the guest's address",
+     "macvtap:eth0?mode=bridge&mac=02:00:00:00:00:01", host_options<tap::macvtap_options>,
+     open_host<tap::open_macvtap>, nullptr},
+    {"ipvtap", "PARENT", "the same with its parent's address, told apart by IP addresses",
+     "ipvtap:eth0?mode=l2", host_options<tap::ipvtap_options>, open_host<tap::open_ipvtap>,
+     nullptr},
     {"netns", "PID|PATH", "a network namespace as a guest: a tap device in it, configured",
-     "netns:1234?name=eth0", netns_options, open_netns, nullptr},
+     "netns:1234?name=eth0", host_options<tap::netns_options>, open_host<tap::open_netns>, nullptr},
     {"null", "", "a network that nothing else is on: frames are swallowed", "null", no_options,
      open_null, nullptr},
 };

@@ -49,6 +49,22 @@ struct NetnsConfig {
   bool offload = true;
 };
 
+/// A device on top of another: macvtap or ipvtap.
+struct MacvtapConfig {
+  const char* kind = "macvtap";
+  std::string parent;
+  std::string name;              ///< empty: the first that is free
+  unsigned mode = 0;             ///< MACVLAN_MODE_* or IPVLAN_MODE_*
+  unsigned flags = 0;            ///< IPVLAN_F_*
+  Settings settings;             ///< mac and mtu
+  std::vector<sw::Mac> allowed;  ///< senders, in mode source
+  bool host_path = false;
+  std::vector<Prefix> host_addresses;
+  unsigned queues = 1;
+  bool offload = true;
+  bool is_ipvtap() const noexcept { return kind[0] == 'i'; }
+};
+
 inline constexpr unsigned kMaxQueues = 256;  ///< the kernel's MAX_TAP_QUEUES
 /// linux/if_ether.h: ETH_MIN_MTU, ETH_MAX_MTU.
 inline constexpr unsigned kMinMtu = 68, kMaxMtu = 65535;
@@ -60,5 +76,10 @@ TapConfig make_tap_config(const std::string& target, const Params& params);
 
 std::span<const Option<NetnsConfig>> netns_options();
 NetnsConfig make_netns_config(const std::string& target, const Params& params);
+
+std::span<const Option<MacvtapConfig>> macvtap_options();
+MacvtapConfig make_macvtap_config(const std::string& target, const Params& params);
+std::span<const Option<MacvtapConfig>> ipvtap_options();
+MacvtapConfig make_ipvtap_config(const std::string& target, const Params& params);
 
 }  // namespace rp::tap

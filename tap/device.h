@@ -7,6 +7,7 @@
 
 #include "base/fd.h"
 #include "switch/frame.h"
+#include "switch/headers.h"
 
 namespace rp::tap {
 
@@ -17,7 +18,9 @@ struct Attached {
   unsigned index = 0;      ///< 0: it is in another namespace and can't be watched
   std::size_t header = 0;  ///< bytes of virtio_net_hdr before each frame: 0, 10 or more
   sw::Offloads can{};      ///< what writing takes unfinished
-  Fd monitor;              ///< of LinkMonitor, when the device is in another namespace
+  /// Frames from this address that come in are its guest's own, reflected outside. Zero: none are.
+  sw::Mac reflected{};
+  Fd monitor;  ///< of LinkMonitor, when the device is in another namespace
 };
 
 /// Its destructor removes what it made, unless that was to persist.

@@ -9,6 +9,7 @@
 #include <array>
 #include <cerrno>
 #include <climits>
+#include <cstddef>
 #include <cstring>
 
 namespace rp::tap {
@@ -45,7 +46,8 @@ Wrote meaning_of(int err) noexcept {
 
 FrameIo::FrameIo() : memory_(new std::uint8_t[kMemory]) {}
 
-int FrameIo::read(int fd, std::size_t header, sw::Burst& burst) noexcept {
+int FrameIo::read(int fd, std::size_t header, const sw::Mac& reflected, sw::Burst& burst) noexcept {
+  const bool filter = !reflected.is_zero();
   while (!burst.full() && kMemory - used_ >= kSlot) {
     std::uint8_t* at = memory_.get() + used_;
     const ssize_t got = ::read(fd, at, header + sw::kMaxFrame);
@@ -53,6 +55,12 @@ int FrameIo::read(int fd, std::size_t header, sw::Burst& burst) noexcept {
     if (got < 0) return errno == EAGAIN ? 0 : errno;
     const auto size = static_cast<std::size_t>(got);
     if (size <= header) return 0;
+    if (filter && size >= header + sizeof(sw::EthHeader) &&
+        std::memcmp(at + header + offsetof(sw::EthHeader, src), &reflected, sizeof reflected) ==
+            0) {
+      ++left_out_;
+      continue;
+    }
     if (!burst.add({at + header, size - header})) return 0;
     if (header >= sizeof(sw::Offload))
       std::memcpy(&burst[burst.size() - 1].offload, at, sizeof(sw::Offload));

@@ -25,13 +25,15 @@ class FrameIo {
 
   void begin() noexcept { used_ = 0; }
   /// Reads frames until none waits, the burst is full or the memory is used up. `header`: bytes
-  /// before each. Returns 0 or errno; EAGAIN is none.
-  int read(int fd, std::size_t header, sw::Burst& burst) noexcept;
+  /// before each. Those from `reflected` are left out. Returns 0 or errno; EAGAIN is none.
+  int read(int fd, std::size_t header, const sw::Mac& reflected, sw::Burst& burst) noexcept;
+  std::uint64_t left_out() const noexcept { return left_out_; }
   Wrote write(int fd, std::size_t header, const sw::Frame& frame) noexcept;
 
  private:
   std::unique_ptr<std::uint8_t[]> memory_;
   std::size_t used_ = 0;
+  std::uint64_t left_out_ = 0;
 };
 
 }  // namespace rp::tap

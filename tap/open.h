@@ -14,6 +14,14 @@ namespace rp::tap {
 std::unique_ptr<sw::Port> open_tap(const std::string& target, const Params& params, const Log& log,
                                    Instant now);
 
+/// macvtap:PARENT. Throws Error and leaves nothing behind.
+std::unique_ptr<sw::Port> open_macvtap(const std::string& target, const Params& params,
+                                       const Log& log, Instant now);
+
+/// ipvtap:PARENT. Throws Error and leaves nothing behind.
+std::unique_ptr<sw::Port> open_ipvtap(const std::string& target, const Params& params,
+                                      const Log& log, Instant now);
+
 /// netns:PID or netns:PATH. Throws Error and leaves nothing behind.
 std::unique_ptr<sw::Port> open_netns(const std::string& target, const Params& params,
                                      const Log& log, Instant now);

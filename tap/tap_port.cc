@@ -11,6 +11,7 @@
 
 #include "base/error.h"
 #include "switch/flow.h"
+#include "tap/tun_ioctl.h"
 
 namespace rp::tap {
 namespace {
@@ -69,7 +70,7 @@ void TapPort::receive(sw::Burst& burst, Instant now) noexcept {
   const std::size_t n = on_.queues.size();
   for (std::size_t i = 0; i < n; ++i) {
     const Fd& queue = on_.queues[(next_ + i) % n];
-    const int err = io_.read(queue.get(), on_.header, burst);
+    const int err = io_.read(queue.get(), on_.header, on_.reflected, burst);
     if (err == EBADFD || err == ENXIO || err == ENODEV) {
       // What is lent stays valid: it lies in our memory.
       lose();
@@ -125,8 +126,8 @@ void TapPort::heard(const LinkEvent& e) noexcept {
   if (on_.queues.empty()) {
     if (!e.gone && e.name == on_.name) find_again_ = true;
   } else if (e.index == on_.index) {
-    // One that moved to another namespace, whence nothing is told, is gone from this one only. One
-    // that is gone for good is found out by the next read.
+    // One that moved to another namespace, whence nothing is told, is gone from this one only.
+    if (e.gone && !still_there(on_.queues.front())) return lose();
     up_ = e.gone || e.up;
     if (e.gone) on_.index = 0;
   }
@@ -171,6 +172,7 @@ void TapPort::report(const CounterSink& sink) const {
   sink("tap.refused", refused_);
   sink("tap.while-down", while_down_);
   sink("tap.read-errors", read_errors_);
+  sink("tap.reflected", io_.left_out());
   sink("tap.lost", lost_);
   sink("tap.found", found_);
 }

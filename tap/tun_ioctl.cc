@@ -55,6 +55,11 @@ int set_interface(const Fd& fd, std::string& name, unsigned flags) noexcept {
   return 0;
 }
 
+bool still_there(const Fd& fd) noexcept {
+  ifreq r{};
+  return ioctl(fd.get(), TUNGETIFF, &r) == 0;
+}
+
 sw::Offloads set_offloads(const Fd& fd, bool header) noexcept {
   if (!header) {
     ioctl(fd.get(), TUNSETOFFLOAD, 0);

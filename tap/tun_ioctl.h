@@ -15,6 +15,10 @@ Fd open_tun_node(const std::string& what);
 /// TUNSETIFF. Returns 0 or errno; `name` becomes the device's.
 int set_interface(const Fd& fd, std::string& name, unsigned flags) noexcept;
 
+/// False: the device of an attached descriptor was removed; macvtap's goes on reading and writing
+/// as if nothing were.
+bool still_there(const Fd& fd) noexcept;
+
 /// What the kernel may hand us unfinished, which with a header is everything: the switch finishes
 /// it. Returns what it takes from us; nothing without a header.
 sw::Offloads set_offloads(const Fd& fd, bool header) noexcept;
