@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// module_path.cc - where our module lies and where libvdeplug looks.
+// module_path.cc - where our modules lie, and where libvdeplug and Bochs look.
 //
 // libvdeplug 4 looks into VDEPLUGIN_PATH, and nowhere else, when that is set; otherwise into the
 // folder vdeplug/ beside itself. So a path that we set holds that folder as well, or the program
-// would lose vde:// and all the other networks.
+// would lose vde:// and all the other networks. Bochs does the same with LTDL_LIBRARY_PATH and the
+// folder it was built for, and would lose its cards and all.
 #include "tools/module_path.h"
 
 #include <dlfcn.h>
@@ -19,7 +20,10 @@
 namespace rp::tools {
 namespace {
 
-constexpr const char* kModule = "libvdeplug_ringplug.so";
+constexpr const char* kVdeplugModule = "libvdeplug_ringplug.so";
+constexpr const char* kBochsModule = "libbx_eth_ringplug.so";
+/// One that Bochs always has.
+constexpr const char* kBochsOwn = "libbx_eth_null.so";
 
 /// The folder of the library that defines the symbol; empty: none.
 std::string folder_of(void* library, const char* symbol) {
@@ -31,9 +35,9 @@ std::string folder_of(void* library, const char* symbol) {
   return GText(g_path_get_dirname(real)).get();
 }
 
-bool has_module(const std::string& folder) {
+bool has(const std::string& folder, const char* file) {
   struct stat st;
-  return stat((folder + "/" + kModule).c_str(), &st) == 0 && S_ISREG(st.st_mode);
+  return stat((folder + "/" + file).c_str(), &st) == 0 && S_ISREG(st.st_mode);
 }
 
 bool same_folder(const std::string& a, const std::string& b) {
@@ -42,15 +46,15 @@ bool same_folder(const std::string& a, const std::string& b) {
          x.st_ino == y.st_ino;
 }
 
-/// The module that belongs to the library we run with: beside it in a build tree, in vdeplug/ or in
-/// the folder that was configured when installed.
-std::string own_folder() {
+/// Where the module is that belongs to the library we run with: beside it in a build tree, in a
+/// folder below or in the one that was configured when installed.
+std::string own_folder(const char* module, const char* below, const char* configured) {
   const std::string library = folder_of(RTLD_DEFAULT, "rp_version");
-  const std::string places[] = {library, library + "/vdeplug", RP_VDEPLUGDIR};
+  const std::string places[] = {library, library + "/" + below, configured};
   for (const auto& folder : places)
-    if (has_module(folder)) return folder;
-  throw Complaint(kFailed, std::string(kModule) + " is neither in " + library + ", nor in " +
-                               places[1] + ", nor in " + RP_VDEPLUGDIR);
+    if (has(folder, module)) return folder;
+  throw Complaint(kFailed, std::string(module) + " is neither in " + library + ", nor in " +
+                               places[1] + ", nor in " + configured);
 }
 
 /// Where libvdeplug itself looks; empty when there is no libvdeplug.
@@ -62,6 +66,16 @@ std::string libvdeplug_folder() {
   return folder.empty() ? folder : folder + "/vdeplug";
 }
 
+/// Where the modules are that came with Bochs; empty when there are none.
+std::string bochs_folder() {
+  const std::string libc = folder_of(RTLD_DEFAULT, "fopen");
+  for (const std::string& folder :
+       {std::string(RP_BOCHSDIR), libc + "/bochs/plugins", std::string("/usr/lib/bochs/plugins"),
+        std::string("/usr/local/lib/bochs/plugins")})
+    if (has(folder, kBochsOwn)) return folder;
+  return {};
+}
+
 bool lists(const std::string& path, const std::string& folder) {
   std::istringstream folders(path);
   for (std::string f; std::getline(folders, f, ':');)
@@ -69,17 +83,26 @@ bool lists(const std::string& path, const std::string& folder) {
   return false;
 }
 
-}  // namespace
-
-std::optional<std::string> wanted_vdeplugin_path() {
-  const std::string own = own_folder();
-  const std::string system = libvdeplug_folder();
-  if (const char* given = std::getenv("VDEPLUGIN_PATH")) {
+/// The path that holds our folder and what the program has or, when nothing is set, its own folder.
+std::optional<Variable> path(const char* name, const std::string& own, const std::string& system) {
+  if (const char* given = std::getenv(name)) {
     if (lists(given, own)) return std::nullopt;
-    return own + ":" + given;
+    return Variable{name, own + ":" + given};
   }
   if (!system.empty() && same_folder(own, system)) return std::nullopt;
-  return system.empty() ? own : own + ":" + system;
+  return Variable{name, system.empty() ? own : own + ":" + system};
+}
+
+}  // namespace
+
+std::optional<Variable> libvdeplug_variable() {
+  return path("VDEPLUGIN_PATH", own_folder(kVdeplugModule, "vdeplug", RP_VDEPLUGDIR),
+              libvdeplug_folder());
+}
+
+std::optional<Variable> bochs_variable() {
+  return path("LTDL_LIBRARY_PATH", own_folder(kBochsModule, "bochs/plugins", RP_BOCHSDIR),
+              bochs_folder());
 }
 
 }  // namespace rp::tools

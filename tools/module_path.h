@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// module_path.h - makes sure that the programs we start find ringplug's libvdeplug module.
+// module_path.h - makes sure that the programs we start find ringplug's modules.
 #pragma once
 
 #include <optional>
@@ -7,8 +7,17 @@
 
 namespace rp::tools {
 
-/// The value VDEPLUGIN_PATH must have; nothing when libvdeplug finds the module as things are.
+/// A variable of the environment, and the value it must have.
+struct Variable {
+  const char* name;
+  std::string value;
+};
+
+/// For programs that use libvdeplug; nothing when it finds the module as things are.
 /// Throws Complaint when there is no module.
-std::optional<std::string> wanted_vdeplugin_path();
+std::optional<Variable> libvdeplug_variable();
+
+/// The same for Bochs.
+std::optional<Variable> bochs_variable();
 
 }  // namespace rp::tools

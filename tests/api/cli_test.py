@@ -127,7 +127,44 @@ def exec_doubles_commas_for_qemu_only():
 def exec_nic():
     words, _ = would_run("--nic", "e1000,mac=52:54:00:00:00:01", "slirp", "--", "qemu-system-i386")
     assert words[-1] == "e1000,mac=52:54:00:00:00:01,netdev=ringplug0", words
-    refused(2, ["e1000", "vdens"], "exec", "--nic=e1000", "slirp", "--", "vdens")
+    refused(2, ["e1000", "vdens", "bochs"], "exec", "--nic=e1000", "slirp", "--", "vdens")
+
+
+@test
+def exec_bochs():
+    words, variables = would_run("slirp?dnssearch=a,b", "--", "bochs", "-q", "-f", "my bochsrc")
+    assert words == ["bochs", "-q", "-f", "my bochsrc",
+                     'e1000: mac=52:54:00:12:34:56, enabled=1, ethmod=ringplug, '
+                     'ethdev="slirp?dnssearch=a,b"'], words
+    assert list(variables) == ["LTDL_LIBRARY_PATH"], variables
+    path = variables["LTDL_LIBRARY_PATH"].split(":")
+    assert os.path.samefile(path[0], os.path.dirname(os.path.realpath(MODULE))), path
+    # Without Bochs' own folder it would find no card.
+    assert all(p.endswith("/bochs/plugins") for p in path[1:]), path
+    words, _ = would_run("--nic=ne2k,card=1,mac=52:54:00:00:00:01", "null", "--", "bochs-bin")
+    assert words == ["bochs-bin", "ne2k: card=1,mac=52:54:00:00:00:01, enabled=1, "
+                     'ethmod=ringplug, ethdev="null"'], words
+    words, _ = would_run("switch:lan0", "--", "bochs", 'pcipnic: ethmod=ringplug, ethdev="{}"')
+    assert words == ["bochs", 'pcipnic: ethmod=ringplug, ethdev="switch:lan0"'], words
+    _, variables = would_run("slirp", "--", "bochs", LTDL_LIBRARY_PATH="/a:/b")
+    assert variables["LTDL_LIBRARY_PATH"].split(":")[1:] == ["/a", "/b"], variables
+
+
+@test
+def exec_bochs_refuses_what_bochsrc_cant_say():
+    for locator, mended in (('slirp?hostname="', "%22"), ("slirp?hostname=$HOME", "%24"),
+                            ("slirp?dnssearch=a,,b", ",%2C"),
+                            ("slirp?hostname=" + "a" * 500, "503")):
+        refused(2, ["Bochs", mended], "exec", "--print", locator, "--", "bochs")
+
+
+@test
+def exec_uml():
+    words, variables = would_run("slirp?dnssearch=a,b", "--", "linux.uml", "mem=64M")
+    assert words == ["linux.uml", "mem=64M", "eth0=vde,ringplug://slirp?dnssearch=a%2Cb"], words
+    assert list(variables) == ["VDEPLUGIN_PATH"], variables
+    words, _ = would_run("switch:lan0", "--", "linux.uml", "eth0=vde,/tmp/vde.ctl")
+    assert words[-1] == "eth1=vde,ringplug://switch:lan0", words
 
 
 @test
@@ -149,8 +186,8 @@ def exec_other_programs():
 
 @test
 def exec_refuses():
-    refused(2, ["'bochs'", "qemu-system-*", "vde_plug", "vdens", "{}"],
-            "exec", "slirp", "--", "bochs")
+    refused(2, ["'simh'", "qemu-system-*", "bochs", "linux.uml", "vde_plug", "vdens", "{}"],
+            "exec", "slirp", "--", "simh")
     refused(2, ["no locator"], "exec", "--", "vdens")
     refused(2, ["locator is empty"], "exec", "", "--", "vdens")
     refused(2, ["'--'"], "exec", "slirp")
