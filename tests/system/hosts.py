@@ -9,6 +9,7 @@ import socket
 import socketserver
 import struct
 import threading
+import time
 
 BLOCK = 1 << 18
 
@@ -64,6 +65,7 @@ class _HttpHandler(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self):
         found = self.server.pages.get(self.path.split("?")[0])
+        self.server.times.append(time.monotonic())
         self.server.requests.append([self.path, 0])
         entry = self.server.requests[-1]
         if found is None:
@@ -95,18 +97,18 @@ class _Http6(_Http4):
 class Http:
     """Serves `pages` (path: bytes) on one port of 127.0.0.1, of `others` and, if there, of ::1.
 
-    `requests` lists [path with query, bytes of the body that were sent].
+    `requests` lists [path with query, bytes of the body that were sent], `times` when each came.
     """
 
     def __init__(self, pages, others=()):
-        self.requests = []
+        self.requests, self.times = [], []
         v4 = _Http4(("127.0.0.1", 0), _HttpHandler)
         port = v4.server_address[1]
         servers = [v4] + [_Http4((address, port), _HttpHandler) for address in others]
         with contextlib.suppress(OSError):
             servers.append(_Http6(("::1", port), _HttpHandler))
         for server in servers:
-            server.pages, server.requests = pages, self.requests
+            server.pages, server.requests, server.times = pages, self.requests, self.times
         self._services = [_Service(s) for s in servers]
         self.port = port
 
