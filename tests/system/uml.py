@@ -5,9 +5,11 @@ import os
 import pathlib
 import shutil
 import subprocess
+import sys
 import tempfile
 
 import qemu
+import uml_fp
 
 UML = "linux.uml"
 
@@ -41,7 +43,7 @@ def available():
 
 def _initrd(directory, script):
     root = pathlib.Path(directory) / "root"
-    for folder in "bin", "proc", "dev", "tmp":
+    for folder in "bin", "proc", "dev", "etc", "tmp":
         (root / folder).mkdir(parents=True)
     shutil.copy(shutil.which("busybox"), root / "bin" / "busybox")
     shutil.copy(pathlib.Path(__file__).with_name("guest_dhcp.sh"), root / "dhcp")
@@ -63,6 +65,8 @@ def run(network, script, seconds=120):
         command = [UML, "mem=96M", f"initrd={_initrd(directory, script)}", "rdinit=/init",
                    f"eth0={network}", f"uml_dir={directory}", f"umid=u{os.getpid()}",
                    "con=null", "con0=null,fd:1", "quiet"]
+        if uml_fp.needed():
+            command = [sys.executable, uml_fp.__file__, *command, uml_fp.KERNEL_ARGUMENT]
         # A group of its own: its threads are processes, which would outlive it.
         process = subprocess.Popen(qemu.tied(command), stdin=subprocess.DEVNULL,
                                    stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
