@@ -17,7 +17,7 @@
 #include "base/error.h"
 #include "tap/netlink.h"
 #include "tap/pass_fd.h"
-#include "tap/quiet_child.h"
+#include "base/quiet_child.h"
 
 namespace rp::tap {
 namespace {
