@@ -70,7 +70,7 @@ def row(*columns):
 
 
 def report(samples):
-    row("frames", "", "ringplug", "vde_switch 2.3.2", "ours:theirs")
+    row("frames", "", Door.name, VdeSwitch.name, "ours:theirs")
     for cell in CELLS:
         ours, theirs = ({n: cell.figures(s) for n, s in counted(samples[cell, kind]).items()}
                         for kind in (Door, VdeSwitch))

@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""plug_bench.py - two ringplug://switch: plugs beside two libvdeplug clients of vde_switch.
+
+The switches take turns on core 0, whoever sends and receives runs on core 1. Plugs send and receive
+in batches; libvdeplug has a call a frame. With --crowd: the same plugs among 1,000, with 60,000
+addresses learned, beside themselves alone.
+"""
+
+import sys
+
+import vde_bench
+from vde_bench import Cell
+from vhost_bench import BUILD, BackEnd
+
+
+class Plugs(BackEnd):
+    name = "plugs"
+
+    def sockets(self):
+        return [self.directory / "ringplug" / "bench.plug"]
+
+    def command(self):
+        return ["env", f"XDG_RUNTIME_DIR={self.directory}", BUILD / "tools" / "ringplug", "switch",
+                "bench", "--mac-entries=65536"]
+
+    def generator(self):
+        return ["env", f"XDG_RUNTIME_DIR={self.directory}", BUILD / "bench" / "plug_gen",
+                "--plug", "switch:bench?start=off", *self.cell.generator]
+
+
+CELLS = [
+    Cell("as many as go, 60 B", ["--flood", "--size", 60], ("frames/s", "lost")),
+    Cell("as many as go, 1500 B", ["--flood", "--size", 1500], ("frames/s", "lost")),
+    Cell("one at a time, 60 B", ["--interval-us", 50, "--size", 60], ("p50", "p99")),
+]
+
+
+class Crowd(Plugs):
+    name = "plugs in a crowd"
+
+    def generator(self):
+        return [*super().generator(), "--crowd", 998]
+
+
+if __name__ == "__main__":
+    vde_bench.CELLS = CELLS
+    if "--crowd" in sys.argv:
+        sys.argv.remove("--crowd")
+        vde_bench.Door, vde_bench.VdeSwitch = Crowd, Plugs
+        Plugs.name = "plugs alone"
+    else:
+        vde_bench.Door = Plugs
+    sys.exit(vde_bench.main())
