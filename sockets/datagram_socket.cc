@@ -26,9 +26,24 @@ constexpr unsigned kMostSkips = 63;
 
 }  // namespace
 
-DatagramSocket::DatagramSocket(Fd socket, std::shared_ptr<DatagramBuffers> buffers,
+Fd make_epoll() {
+  Fd epoll(epoll_create1(EPOLL_CLOEXEC));
+  if (!epoll) throw_errno("making an epoll descriptor", errno);
+  return epoll;
+}
+
+void watch(const Fd& epoll, int fd) {
+  epoll_event e{};
+  e.events = EPOLLIN;
+  e.data.fd = fd;
+  if (epoll_ctl(epoll.get(), EPOLL_CTL_ADD, fd, &e) != 0)
+    throw_errno("watching a descriptor", errno);
+}
+
+DatagramSocket::DatagramSocket(Fd socket, int epoll, std::shared_ptr<DatagramBuffers> buffers,
                                const QueueLimits& limits)
     : socket_(std::move(socket)),
+      epoll_(epoll),
       buffers_(std::move(buffers)),
       queue_(limits.bytes, limits.frames) {
   int type = 0, room = 0;
@@ -40,23 +55,21 @@ DatagramSocket::DatagramSocket(Fd socket, std::shared_ptr<DatagramBuffers> buffe
   // As far as the host allows: the default holds a 64 KiB frame as well.
   if (getsockopt(socket_.get(), SOL_SOCKET, SO_SNDBUF, &room, &size) == 0 && room < 2 * kSendBuffer)
     setsockopt(socket_.get(), SOL_SOCKET, SO_SNDBUF, &kSendBuffer, sizeof kSendBuffer);
-  epoll_.reset(epoll_create1(EPOLL_CLOEXEC));
-  if (!epoll_) throw_errno("making an epoll descriptor", errno);
-  watch(socket_.get());
-}
-
-DatagramSocket::~DatagramSocket() = default;
-
-void DatagramSocket::watch(int fd) {
   epoll_event e{};
   e.events = EPOLLIN;
-  if (epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &e) != 0) throw_errno("watching a socket", errno);
+  if (epoll_ctl(epoll_, EPOLL_CTL_ADD, socket_.get(), &e) != 0)
+    throw_errno("watching a socket", errno);
+}
+
+DatagramSocket::~DatagramSocket() {
+  // Others may hold the same socket open, so closing ours would not do it.
+  epoll_ctl(epoll_, EPOLL_CTL_DEL, socket_.get(), nullptr);
 }
 
 void DatagramSocket::watch_room(bool on) noexcept {
   epoll_event e{};
   e.events = EPOLLIN | (on ? EPOLLOUT : 0u);
-  epoll_ctl(epoll_.get(), EPOLL_CTL_MOD, socket_.get(), &e);
+  epoll_ctl(epoll_, EPOLL_CTL_MOD, socket_.get(), &e);
   waiting_ = on;
 }
 

@@ -28,20 +28,21 @@ struct QueueLimits {
   std::size_t bytes = std::size_t{1} << 20;
 };
 
+/// An epoll descriptor for a port. Throws Error.
+Fd make_epoll();
+/// Has it tell of this descriptor's input too, until that is closed. Throws Error.
+void watch(const Fd& epoll, int fd);
+
 class DatagramSocket {
  public:
-  /// Takes a socket that is connected to its peer: UNIX SOCK_DGRAM or SOCK_SEQPACKET, or UDP.
-  /// Throws Error.
-  DatagramSocket(Fd socket, std::shared_ptr<DatagramBuffers> buffers, const QueueLimits& limits);
+  /// Takes a socket that is connected to its peer: UNIX SOCK_DGRAM or SOCK_SEQPACKET, or UDP. Adds
+  /// it to `epoll`, the port's, which outlives it: that is readable while frames are there, and
+  /// while frames that wait may go. Throws Error.
+  DatagramSocket(Fd socket, int epoll, std::shared_ptr<DatagramBuffers> buffers,
+                 const QueueLimits& limits);
   ~DatagramSocket();
   DatagramSocket(const DatagramSocket&) = delete;
   DatagramSocket& operator=(const DatagramSocket&) = delete;
-
-  /// Readable while frames are there, while frames that wait may go, or while a watched descriptor
-  /// is.
-  int poll_fd() const noexcept { return epoll_.get(); }
-  /// Has poll_fd() tell of this descriptor's input as well; until it is closed. Throws Error.
-  void watch(int fd);
 
   /// Lends what came, until release().
   void receive(sw::Burst& burst, Instant now) noexcept;
@@ -69,7 +70,8 @@ class DatagramSocket {
   void take(sw::Burst& burst, std::span<const std::uint8_t> frame, bool whole) noexcept;
   void receive_failed(int error) noexcept;
 
-  Fd socket_, epoll_;
+  Fd socket_;
+  int epoll_;
   std::shared_ptr<DatagramBuffers> buffers_;
   sw::FrameQueue queue_;
   bool ends_ = false;     ///< an empty message is the end, not a frame

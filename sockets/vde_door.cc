@@ -44,21 +44,13 @@ VdeDoor::VdeDoor(const VdeDoorOptions& options, const Log& log)
   if (!options_.alias.empty()) alias_ = folder_->listen_on(options_.alias);
   timer_.reset(timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK));
   if (!timer_) throw_errno("making a timer", errno);
-  epoll_.reset(epoll_create1(EPOLL_CLOEXEC));
-  if (!epoll_) throw_errno("making an epoll descriptor", errno);
-  watch(timer_.get());
-  watch(control_.fd());
-  if (alias_) watch(alias_.fd());
+  epoll_ = make_epoll();
+  watch(epoll_, timer_.get());
+  watch(epoll_, control_.fd());
+  if (alias_) watch(epoll_, alias_.fd());
 }
 
 VdeDoor::~VdeDoor() = default;
-
-void VdeDoor::watch(int fd) {
-  epoll_event e{};
-  e.events = EPOLLIN;
-  e.data.fd = fd;
-  if (epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &e) != 0) throw_errno("watching a socket", errno);
-}
 
 void VdeDoor::receive(sw::Burst&, Instant now) noexcept {
   epoll_event events[kPerTurn];
@@ -99,7 +91,7 @@ void VdeDoor::let_in(int listener, Instant now) {
       ++late_;
     }
     visitors_.reserve(kMostVisitors);
-    watch(v.control.get());
+    watch(epoll_, v.control.get());
     visitors_.push_back(std::move(v));
     if (visitors_.size() == 1) set_timer(now);
   }

@@ -65,7 +65,6 @@ class VdeDoor final : public sw::Port {
     std::string name;
   };
 
-  void watch(int fd);
   void let_in(int listener, Instant now);
   void listen_to(int fd, Instant now);
   void admit(Visitor& visitor, const VdeRequest& request, Instant now);

@@ -72,7 +72,7 @@ sockaddr_un bind_in(const VdeFolder& folder, const Fd& s, const VdeClient& clien
 
 VdePort::VdePort(VdeClient client, std::shared_ptr<VdeFolder> folder,
                  std::shared_ptr<DatagramBuffers> buffers, const QueueLimits& limits)
-    : client_(std::move(client)), folder_(std::move(folder)) {
+    : client_(std::move(client)), folder_(std::move(folder)), epoll_(make_epoll()) {
   Fd s = connected_to(client_);
   const sockaddr_un ours = bind_in(*folder_, s, client_);
   path_ = OwnedPath(ours.sun_path);
@@ -82,8 +82,8 @@ VdePort::VdePort(VdeClient client, std::shared_ptr<VdeFolder> folder,
     set_access(ours.sun_path, client_.peer.uid, access.group, access.mode & 0700, "its port");
   else
     set_access(ours.sun_path, static_cast<uid_t>(-1), access.group, access.mode, "its port");
-  data_ = std::make_unique<DatagramSocket>(std::move(s), std::move(buffers), limits);
-  data_->watch(client_.control.get());
+  data_ = std::make_unique<DatagramSocket>(std::move(s), epoll_.get(), std::move(buffers), limits);
+  watch(epoll_, client_.control.get());
   const ssize_t n = ::send(client_.control.get(), &ours, sizeof ours, MSG_NOSIGNAL | MSG_DONTWAIT);
   if (n != sizeof ours) throw_errno("answering it", n < 0 ? errno : EPIPE);
 }

@@ -35,7 +35,7 @@ class VdePort final : public sw::Port {
           std::shared_ptr<DatagramBuffers> buffers, const QueueLimits& limits);
   ~VdePort() override;
 
-  int poll_fd() const noexcept override { return data_->poll_fd(); }
+  int poll_fd() const noexcept override { return epoll_.get(); }
   bool link_up() const noexcept override { return !gone_; }
   bool gone() const noexcept override { return gone_; }
   bool sleeps() const noexcept override { return true; }
@@ -55,6 +55,7 @@ class VdePort final : public sw::Port {
 
   VdeClient client_;
   std::shared_ptr<VdeFolder> folder_;
+  Fd epoll_;
   std::unique_ptr<DatagramSocket> data_;
   OwnedPath path_;  ///< of data_, which goes after it
   bool gone_ = false;

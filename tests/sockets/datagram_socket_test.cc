@@ -53,7 +53,8 @@ std::pair<Fd, Fd> udp_pair() {
 struct Line {
   explicit Line(std::pair<Fd, Fd> ends, const QueueLimits& limits = {},
                 std::shared_ptr<DatagramBuffers> buffers = std::make_shared<DatagramBuffers>())
-      : far(std::move(ends.second)), near(std::move(ends.first), std::move(buffers), limits) {}
+      : far(std::move(ends.second)),
+        near(std::move(ends.first), epoll.get(), std::move(buffers), limits) {}
 
   bool say(const Bytes& frame) const {
     return ::send(far.get(), frame.data(), frame.size(), MSG_NOSIGNAL | MSG_DONTWAIT) ==
@@ -95,7 +96,7 @@ struct Line {
     return all.at(std::string(name));
   }
 
-  Fd far;
+  Fd far, epoll = make_epoll();
   Instant now{1s};
   std::unique_ptr<sw::Burst> burst = std::make_unique<sw::Burst>();
   DatagramSocket near;
@@ -145,7 +146,7 @@ TEST_P(AnySocket, ManyFramesKeepTheirOrder) {
     EXPECT_EQ(some.size(), expected);
     got.insert(got.end(), some.begin(), some.end());
     EXPECT_EQ(line.near.arm(), expected != sw::Burst::kFrames) << "more is likely after that";
-    EXPECT_EQ(readable(line.near.poll_fd(), 0), got.size() < frames.size());
+    EXPECT_EQ(readable(line.epoll.get(), 0), got.size() < frames.size());
   }
   EXPECT_EQ(got, frames);
   EXPECT_TRUE(line.near.arm());
@@ -155,13 +156,13 @@ TEST_P(AnySocket, ManyFramesKeepTheirOrder) {
 
 TEST_P(AnySocket, TellsOfFramesThatComeAfterIt) {
   Line line(ends());
-  EXPECT_FALSE(readable(line.near.poll_fd(), 0));
+  EXPECT_FALSE(readable(line.epoll.get(), 0));
   EXPECT_TRUE(line.receive().empty());
   EXPECT_TRUE(line.near.arm());
   ASSERT_TRUE(line.say(pattern(60)));
-  EXPECT_TRUE(readable(line.near.poll_fd(), test::kPatienceMs));
+  EXPECT_TRUE(readable(line.epoll.get(), test::kPatienceMs));
   EXPECT_EQ(line.receive().size(), 1u);
-  EXPECT_FALSE(readable(line.near.poll_fd(), 0));
+  EXPECT_FALSE(readable(line.epoll.get(), 0));
 }
 
 TEST(DatagramSocket, TooLongAFrameIsCountedAndCutForNobody) {
@@ -189,7 +190,7 @@ TEST(DatagramSocket, ASequencedPeerThatHangsUpEndsIt) {
   Line line(unix_pair(SOCK_SEQPACKET));
   ASSERT_TRUE(line.say(pattern(60)));
   line.far.reset();
-  EXPECT_TRUE(readable(line.near.poll_fd(), test::kPatienceMs));
+  EXPECT_TRUE(readable(line.epoll.get(), test::kPatienceMs));
   EXPECT_EQ(line.receive(), std::vector<Bytes>(1, pattern(60)));
   line.receive();
   EXPECT_TRUE(line.near.closed());
@@ -231,12 +232,12 @@ TEST(DatagramSocket, AStuckReaderCostsItsOwnFramesOnlyAndGetsWhatWaits) {
   EXPECT_EQ(line.counter("socket.waiting"), 10u);
   EXPECT_TRUE(line.receive().empty());
   EXPECT_TRUE(line.near.arm());
-  EXPECT_FALSE(readable(line.near.poll_fd(), 0)) << "no room, nothing to wake up for";
+  EXPECT_FALSE(readable(line.epoll.get(), 0)) << "no room, nothing to wake up for";
   // It reads again: all that was taken comes, in order.
   for (std::uint32_t i = 0; i < taken; ++i) {
     auto got = line.hear();
     if (!got) {
-      ASSERT_TRUE(readable(line.near.poll_fd(), test::kPatienceMs));
+      ASSERT_TRUE(readable(line.epoll.get(), test::kPatienceMs));
       line.receive();
       got = line.hear();
     }
@@ -244,7 +245,7 @@ TEST(DatagramSocket, AStuckReaderCostsItsOwnFramesOnlyAndGetsWhatWaits) {
   }
   line.receive();
   EXPECT_EQ(line.counter("socket.waiting"), 0u);
-  EXPECT_FALSE(readable(line.near.poll_fd(), 0)) << "room is of no interest when nothing waits";
+  EXPECT_FALSE(readable(line.epoll.get(), 0)) << "room is of no interest when nothing waits";
   EXPECT_EQ(line.send({pattern(60)}), 0u);
   EXPECT_EQ(line.hear(), pattern(60));
 }
@@ -275,14 +276,14 @@ TEST(DatagramSocket, AReaderThatWentDelaysNothing) {
     }
     ASSERT_GT(line.counter("socket.waiting"), 0u);
     line.far.reset();
-    EXPECT_TRUE(readable(line.near.poll_fd(), test::kPatienceMs));
+    EXPECT_TRUE(readable(line.epoll.get(), test::kPatienceMs));
     line.receive();
     EXPECT_EQ(line.counter("socket.waiting"), 0u);
     EXPECT_EQ(line.send(std::vector<Bytes>(64, pattern(60))), 0u);
     EXPECT_GE(line.counter("drop.unsent"), 65u);
     for (int i = 0; i < 100; ++i) line.receive();
     EXPECT_TRUE(line.near.arm());
-    EXPECT_TRUE(line.near.closed() || !readable(line.near.poll_fd(), 0)) << "would spin";
+    EXPECT_TRUE(line.near.closed() || !readable(line.epoll.get(), 0)) << "would spin";
   }
 }
 
