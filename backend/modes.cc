@@ -2,6 +2,8 @@
 // modes.cc - one row a mode.
 #include "backend/modes.h"
 
+#include <algorithm>
+
 #include "backend/null_port.h"
 #include "backend/plug_port.h"
 #include "backend/switch_starter.h"
@@ -9,6 +11,7 @@
 #include "backend/vhost_user/open.h"
 #include "slirp/slirp_port.h"
 #include "sockets/vde_options.h"
+#include "sockets/vde_uplink.h"
 #include "tap/open.h"
 
 namespace rp::backend {
@@ -90,15 +93,19 @@ std::unique_ptr<sw::Port> open_vhost_user(const Locator& l, const Opening&) {
 }
 
 void vde_options(const std::function<void(const OptionDoc&)>& fn) {
-  for (const auto& o : sockets::vde_door_options()) fn(o);
+  const auto door = sockets::vde_door_options();
+  for (const auto& o : door) fn(o);
+  for (const auto& o : sockets::vde_uplink_options())
+    if (std::none_of(door.begin(), door.end(), [&](const auto& d) { return d.name == o.name; }))
+      fn(o);
 }
 
 std::unique_ptr<sw::Port> open_vde(const Locator& l, const Opening& how) {
-  if (!how.door)
-    throw Error(Errc::unsupported,
-                l.text + ": a VDE network can't be joined yet; as --door it listens");
-  return std::make_unique<sockets::VdeDoor>(sockets::make_vde_door_options(l.target, l.params),
-                                            how.log);
+  if (how.door)
+    return std::make_unique<sockets::VdeDoor>(sockets::make_vde_door_options(l.target, l.params),
+                                              how.log);
+  return std::make_unique<sockets::VdeUplink>(sockets::make_vde_uplink_options(l.target, l.params),
+                                              how.log);
 }
 
 constexpr Mode kModes[] = {
@@ -108,8 +115,9 @@ constexpr Mode kModes[] = {
      "switch:lan0", switch_options, open_switch, link_switch},
     {"vhost-user", "PATH", "a virtio-net guest's rings in its own memory, over a UNIX socket",
      "vhost-user:/tmp/vm0.sock", vhost_user_options, open_vhost_user, nullptr},
-    {"vde", "PATH", "as a door, a VDE switch at PATH for stock VDE programs", "vde:/tmp/lan0",
-     vde_options, open_vde, nullptr},
+    {"vde", "PATH|URL",
+     "a VDE network that libvdeplug opens; as a door, a VDE switch at PATH for stock VDE programs",
+     "vde:/tmp/lan0", vde_options, open_vde, nullptr},
     {"tap", "NAME", "a tap device of the host: made here, or there already", "tap:tap0?bridge=br0",
      host_options<tap::tap_options>, open_host<tap::open_tap>, nullptr},
     {"macvtap", "PARENT", "a device of its own on top of another, which has the guest's address",

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// vde_options.cc - the table of the VDE door's options, with vde_switch's names and defaults.
+// vde_options.cc - two tables; the door's has vde_switch's names and defaults.
 #include "sockets/vde_options.h"
 
 #include <grp.h>
@@ -43,7 +43,15 @@ mode_t enterable(mode_t mode) {
 
 constexpr mode_t kUnset = ~mode_t{0};
 
-constexpr Option<VdeDoorOptions> kOptions[] = {
+constexpr OptionDoc kQueue{"queue", "1..65536", "128",
+                           "frames that wait for each slow reader, up to 1 MiB of them"};
+
+template <typename Options>
+void set_queue(Options& o, const std::string& v) {
+  o.queue.frames = parse_number(v, 1, kMostFrames);
+}
+
+constexpr Option<VdeDoorOptions> kDoorOptions[] = {
     {{"mode", "OCTAL", "0600", "of the sockets: who may come in; as a group, 0660"},
      [](VdeDoorOptions& o, const std::string& v) { o.access.mode = parse_mode(v, 0777); }},
     {{"dirmode", "OCTAL", "02700", "of the folder; what mode= needs when only that is given"},
@@ -53,20 +61,36 @@ constexpr Option<VdeDoorOptions> kOptions[] = {
     {{"sock", "PATH2", "",
       "listens on a bare socket as well, for clients that connect to the very path they are given"},
      [](VdeDoorOptions& o, const std::string& v) { o.alias = v; }},
-    {{"queue", "1..65536", "128", "frames that wait for each slow reader, up to 1 MiB of them"},
-     [](VdeDoorOptions& o, const std::string& v) {
-       o.queue.frames = parse_number(v, 1, kMostFrames);
-     }},
+    {kQueue, set_queue},
+};
+
+constexpr Option<VdeUplinkOptions> kUplinkOptions[] = {
+    {{"wait", "on|off", "off",
+      "starts without the network and joins it when it is there, as after each time it went"},
+     [](VdeUplinkOptions& o, const std::string& v) { o.wait = parse_on_off(v); }},
+    {kQueue, set_queue},
 };
 
 }  // namespace
 
 std::span<const Option<VdeDoorOptions>> vde_door_options() {
-  return kOptions;
+  return kDoorOptions;
 }
 
-VdeDoorOptions make_vde_door_options(
-    const std::string& path, const std::vector<std::pair<std::string, std::string>>& params) {
+std::span<const Option<VdeUplinkOptions>> vde_uplink_options() {
+  return kUplinkOptions;
+}
+
+VdeUplinkOptions make_vde_uplink_options(const std::string& url, const VdeParams& params) {
+  VdeUplinkOptions o;
+  o.url = url;
+  if (url.empty())
+    throw Error(Errc::invalid, "vde: no network, as in vde:/tmp/lan0 or vde:vxvde://239.0.0.1");
+  for (const auto& [key, value] : params) set_option(vde_uplink_options(), o, "vde", key, value);
+  return o;
+}
+
+VdeDoorOptions make_vde_door_options(const std::string& path, const VdeParams& params) {
   VdeDoorOptions o;
   o.path = path;
   if (path.empty()) throw Error(Errc::invalid, "vde: no path, as in vde:/tmp/lan0");

@@ -308,11 +308,12 @@ TEST(DatagramSocket, AThousandShareTheirMemory) {
     for (int i = 0; i < 1000; ++i)
       lines.push_back(std::make_unique<Line>(unix_pair(SOCK_DGRAM), QueueLimits{}, buffers));
     for (std::uint32_t i = 0; i < lines.size(); ++i) {
-      for (int k = 0; k < 64; ++k) ASSERT_TRUE(lines[i]->say(pattern(1500, i)));
+      const Bytes frame = pattern(1500, i);
+      for (int k = 0; k < 64; ++k) ASSERT_TRUE(lines[i]->say(frame));
       for (int got = 0; got < 64;) {
         const auto frames = lines[i]->receive();
         got += static_cast<int>(frames.size());
-        for (const auto& f : frames) ASSERT_EQ(f, pattern(1500, i));
+        for (const auto& f : frames) ASSERT_EQ(f, frame);
       }
     }
     // The test's own bursts are the bulk of it. A sanitizer keeps what was freed.

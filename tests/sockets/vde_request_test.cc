@@ -6,6 +6,7 @@
 
 #include <random>
 
+#include "tests/backend/scale.h"
 #include "tests/sockets/vde_client.h"
 
 namespace rp::sockets {
@@ -129,7 +130,7 @@ TEST(VdeRequest, DescriptionsAreMadePrintable) {
 
 TEST(VdeRequest, T_VDE_1_RandomBytesNeverBecomeMoreThanTheyAre) {
   std::mt19937 random(1);
-  for (int i = 0; i < 200'000; ++i) {
+  for (std::size_t i = 0; i < backend::rounds(200'000); ++i) {
     Bytes b = i % 2 ? request_v3(path_address()) : request_v1(path_address());
     b.resize(random() % (kVdeRequestMax + 1));
     for (auto n = random() % 4; n-- > 0 && !b.empty();)

@@ -48,6 +48,13 @@ def eventually(what, why="it never came"):
         time.sleep(0.02)
 
 
+def answers(path):
+    with socket.socket(socket.AF_UNIX) as s, contextlib.suppress(OSError):
+        s.connect(path)
+        return True
+    return False
+
+
 class Client:
     """A VDE client in this process, which carries frames of any length."""
 
@@ -205,7 +212,7 @@ class Plugs(_Door):
         theirs = f"{self.directory}/theirs"
         self.start("vde_switch", "-s", theirs, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL,
                    stderr=subprocess.DEVNULL)
-        eventually(lambda: os.path.exists(f"{theirs}/ctl"))
+        eventually(lambda: answers(f"{theirs}/ctl"))
         ours = self.client()
         self.start("vde_plug", f"vde://{self.path}", f"vde://{theirs}", stdin=subprocess.DEVNULL)
         far = Stream(self.start("vde_plug", f"vde://{theirs}", stdin=subprocess.PIPE,
@@ -219,6 +226,147 @@ class Plugs(_Door):
             pass
         # An access port of vde_switch takes no tagged frames.
         self.exchange(ours, far, [60, 1514], [t for t in TYPES if t != 0x8100])
+
+
+class Cables(_Door):
+    """The switch with a door is joined by another of ours, whose uplink is under test."""
+
+    def setUp(self):
+        super().setUp()
+        self.near, self.near_path = None, f"{self.directory}/near"
+
+    def join(self, uplink, **more):
+        """Starts the other switch; returns a client of it."""
+        self.near = self.start(str(RINGPLUG), "switch", "near", f"--uplink={uplink}",
+                               f"--door=vde:{self.near_path}", text=True, stdin=subprocess.DEVNULL,
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, **more)
+        self.assertEqual(self.near.stdout.readline(), "ready\n")
+        return self.near_client()
+
+    def near_client(self):
+        path, self.path = self.path, self.near_path
+        try:
+            return self.client()
+        finally:
+            self.path = path
+
+    def until_joined(self, a, b):
+        """Frames pass from a to b again; what else waits at b is dropped."""
+        hello = frame(ALL, MACS[4], 60)
+        end = time.monotonic() + PATIENCE
+        while b.receive(time.monotonic() + 0.1) != hello:
+            self.assertLess(time.monotonic(), end, "the cable does not come back")
+            a.send(hello)
+        while b.receive(time.monotonic() + 0.2):
+            pass
+
+    def test_ours(self):
+        """vde:PATH joins two switches of ours: frames of up to 64 KiB, byte for byte"""
+        a, b = self.join(f"vde:{self.path}"), self.client()
+        self.exchange(a, b, [14, 60, 1514, 9018, 65557], TYPES)
+        self.assertIn("ringplug", list(self.ports())[0])
+
+    def test_no_network(self):
+        """vde:PATH without a switch there is refused, with its name"""
+        done = subprocess.run([str(RINGPLUG), "switch", "near", "--uplink=vde:/nonexistent/net"],
+                              env=self.environment(), stdin=subprocess.DEVNULL, timeout=20,
+                              capture_output=True, text=True)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("vde:/nonexistent/net: libvdeplug can't open it: No such file", done.stderr)
+        done = subprocess.run([str(RINGPLUG), "switch", "near", "--uplink=vde:nosuch://x"],
+                              env=self.environment(), stdin=subprocess.DEVNULL, timeout=20,
+                              capture_output=True, text=True)
+        self.assertIn("no module of that name", done.stderr)
+
+    def test_wait(self):
+        """vde:PATH?wait=on starts first, and joins when the switch is there"""
+        self.process.terminate()
+        self.process.wait(PATIENCE)
+        a = self.join(f"vde:{self.path}?wait=on")
+        self.start_switch()
+        b = self.client()
+        self.until_joined(a, b)
+        self.exchange(a, b, [60, 1514])
+
+    def test_restarts(self):
+        """a cable to a switch of ours that is killed and started again comes back each time"""
+        a, b = self.join(f"vde:{self.path}"), self.client()
+        for _ in range(3):
+            self.exchange(a, b, [60])
+            self.process.kill()
+            self.process.wait()
+            for _ in range(20):
+                a.send(frame(ALL, MACS[0], 1514))
+            self.start_switch()
+            b = self.client()
+            self.until_joined(a, b)
+        self.exchange(a, b, [60, 1514], TYPES)
+
+    def vde_switch(self, path):
+        process = self.start("vde_switch", "-s", path, stdin=subprocess.PIPE,
+                             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        eventually(lambda: answers(f"{path}/ctl"))
+        return process
+
+    def test_vde_switch(self):
+        """a cable to vde_switch 2.3.2, which is killed and started again under traffic"""
+        path = f"{self.directory}/theirs"
+        theirs = self.vde_switch(path)
+        a = self.join(f"vde:{path}")
+        for _ in range(3):
+            far = Client(f"{path}/ctl", f"{self.directory}/far")
+            self.until_joined(a, far.line)
+            self.exchange(a, far.line, [60, 1514], [t for t in TYPES if t != 0x8100])
+            for _ in range(200):
+                a.send(frame(ALL, MACS[0], 1514))
+            theirs.kill()
+            theirs.wait()
+            far.close()
+            for _ in range(200):
+                a.send(frame(ALL, MACS[0], 1514))
+            theirs = self.vde_switch(path)
+        # All this time the switch served its own.
+        other = self.near_client()
+        self.exchange(a, other, [60])
+
+    def test_udp(self):
+        """vde:udp://, a module that knows no switch, joins two of ours"""
+        ports = []
+        for _ in range(2):
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+                s.bind(("127.0.0.1", 0))
+                ports.append(s.getsockname()[1])
+        here, there = ports
+        a = self.join(f"vde:udp://{here}->127.0.0.1:{there}")
+        self.process.terminate()
+        self.process.wait(PATIENCE)
+        self.uplinks = (f"vde:udp://{there}->127.0.0.1:{here}",)
+        self.start_switch()
+        b = self.client()
+        self.until_joined(a, b)
+        self.exchange(a, b, [60, 1514, 9018], TYPES)
+
+    def test_command(self):
+        """vde:cmd://vde_plug URL: the stream framing to stock vde_plug at the far end"""
+        a, b = self.join(f"vde:cmd://vde_plug vde://{self.path}"), self.client()
+        self.until_joined(a, b)
+        self.exchange(a, b, [60, 1514, 9018], TYPES)
+        # The command's end is the network's; it is started again.
+        self.process.kill()
+        self.process.wait()
+        self.start_switch()
+        b = self.client()
+        self.until_joined(a, b)
+        self.near.terminate()
+        self.assertEqual(self.near.wait(PATIENCE), 0)
+
+    def test_ends(self):
+        """a switch with a cable ends when it is told to, whatever state the cable is in"""
+        self.join(f"vde:{self.path}")
+        self.near.terminate()
+        self.assertEqual(self.near.wait(PATIENCE), 0)
+        self.assertEqual(self.near.stderr.read(), "")
+        eventually(lambda: not self.ports(), "its port stays")
 
 
 class Servers(_Door):
@@ -254,7 +402,7 @@ class Servers(_Door):
         self.path = f"{self.directory}/old"
         old = self.start("vde_switch", "-s", self.path, stdin=subprocess.PIPE,
                          stdout=subprocess.DEVNULL)
-        eventually(lambda: os.path.exists(f"{self.path}/ctl"))
+        eventually(lambda: answers(f"{self.path}/ctl"))
         self.client()
         old.kill()
         old.wait()

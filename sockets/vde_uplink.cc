@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// vde_uplink.cc - frames through whatever socket the cable has at the moment.
+#include "sockets/vde_uplink.h"
+
+namespace rp::sockets {
+
+VdeUplink::VdeUplink(const VdeUplinkOptions& options, const Log& log)
+    : epoll_(make_epoll()),
+      cable_(options, log, epoll_.get(), std::make_shared<DatagramBuffers>()) {
+  cable_.news(data_);
+}
+
+VdeUplink::~VdeUplink() = default;
+
+void VdeUplink::receive(sw::Burst& burst, Instant now) noexcept {
+  cable_.news(data_);
+  if (data_) data_->receive(burst, now);
+}
+
+void VdeUplink::release() noexcept {
+  if (data_) data_->release();
+}
+
+std::size_t VdeUplink::send(std::span<const sw::Frame* const> frames, Instant) noexcept {
+  return data_ ? data_->send(frames) : frames.size();
+}
+
+void VdeUplink::report(const CounterSink& sink) const {
+  cable_.report(sink);
+  if (data_) data_->report(sink);
+}
+
+}  // namespace rp::sockets
