@@ -65,6 +65,22 @@ struct MacvtapConfig {
   bool is_ipvtap() const noexcept { return kind[0] == 'i'; }
 };
 
+/// A device by a packet socket.
+struct EthConfig {
+  std::string name;
+  bool promiscuous = true;
+  std::optional<unsigned> fanout;  ///< a group
+  bool offload = true;
+};
+
+/// A pair of devices: one is ours, the peer is for others.
+struct VethConfig {
+  std::string name, peer;
+  std::string netns;  ///< of the peer: a process's number, or a path; empty: here
+  Settings settings;  ///< of the peer; the MTU is of both
+  bool offload = true;
+};
+
 inline constexpr unsigned kMaxQueues = 256;  ///< the kernel's MAX_TAP_QUEUES
 /// linux/if_ether.h: ETH_MIN_MTU, ETH_MAX_MTU.
 inline constexpr unsigned kMinMtu = 68, kMaxMtu = 65535;
@@ -76,6 +92,11 @@ TapConfig make_tap_config(const std::string& target, const Params& params);
 
 std::span<const Option<NetnsConfig>> netns_options();
 NetnsConfig make_netns_config(const std::string& target, const Params& params);
+
+std::span<const Option<EthConfig>> eth_options();
+EthConfig make_eth_config(const std::string& target, const Params& params);
+std::span<const Option<VethConfig>> veth_options();
+VethConfig make_veth_config(const std::string& target, const Params& params);
 
 std::span<const Option<MacvtapConfig>> macvtap_options();
 MacvtapConfig make_macvtap_config(const std::string& target, const Params& params);

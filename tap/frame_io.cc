@@ -2,6 +2,8 @@
 // frame_io.cc - read() and writev() of frames.
 #include "tap/frame_io.h"
 
+#include <linux/if_packet.h>
+#include <sys/socket.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -11,6 +13,7 @@
 #include <climits>
 #include <cstddef>
 #include <cstring>
+#include <optional>
 
 namespace rp::tap {
 namespace {
@@ -42,6 +45,29 @@ Wrote meaning_of(int err) noexcept {
   }
 }
 
+/// The tag that a device took off a frame.
+std::optional<sw::VlanTag> tag_of(const msghdr& m) noexcept {
+  const cmsghdr* c = CMSG_FIRSTHDR(&m);
+  if (!c || c->cmsg_level != SOL_PACKET || c->cmsg_type != PACKET_AUXDATA) return std::nullopt;
+  tpacket_auxdata aux;
+  std::memcpy(&aux, CMSG_DATA(c), sizeof aux);
+  if (!(aux.tp_status & TP_STATUS_VLAN_VALID)) return std::nullopt;
+  sw::VlanTag tag;
+  tag.tci.set(aux.tp_vlan_tci);
+  tag.type.set(aux.tp_status & TP_STATUS_VLAN_TPID_VALID ? aux.tp_vlan_tpid : sw::kEtherVlan);
+  return tag;
+}
+
+/// Puts it between the addresses and the type of a frame with room before it. Returns where the
+/// frame starts. In memory the tag's protocol comes first.
+std::uint8_t* put_tag(std::uint8_t* frame, const sw::VlanTag& tag) noexcept {
+  std::uint8_t* start = frame - sizeof tag;
+  std::memmove(start, frame, offsetof(sw::EthHeader, type));
+  std::memcpy(start + offsetof(sw::EthHeader, type), &tag.type, sizeof tag.type);
+  std::memcpy(start + sizeof(sw::EthHeader), &tag.tci, sizeof tag.tci);
+  return start;
+}
+
 }  // namespace
 
 FrameIo::FrameIo() : memory_(new std::uint8_t[kMemory]) {}
@@ -65,6 +91,39 @@ int FrameIo::read(int fd, std::size_t header, const sw::Mac& reflected, sw::Burs
     if (header >= sizeof(sw::Offload))
       std::memcpy(&burst[burst.size() - 1].offload, at, sizeof(sw::Offload));
     used_ += (size + 63) / 64 * 64;
+  }
+  return 0;
+}
+
+int FrameIo::read_packets(int fd, std::size_t header, sw::Burst& burst) noexcept {
+  while (!burst.full() && kMemory - used_ >= kSlot) {
+    // Room in front of the frame, to move its addresses to when a tag comes between.
+    std::uint8_t* at = memory_.get() + used_ + sizeof(sw::VlanTag);
+    alignas(8) std::array<std::uint8_t, kMaxHeader> front{};
+    iovec io[2] = {{front.data(), header}, {at, sw::kMaxFrame}};
+    alignas(cmsghdr) char control[CMSG_SPACE(sizeof(tpacket_auxdata))];
+    msghdr m{};
+    m.msg_iov = header != 0 ? io : io + 1;
+    m.msg_iovlen = header != 0 ? 2 : 1;
+    m.msg_control = control;
+    m.msg_controllen = sizeof control;
+    const ssize_t got = recvmsg(fd, &m, 0);
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) return errno == EAGAIN ? 0 : errno;
+    std::size_t size =
+        static_cast<std::size_t>(got) - std::min(header, static_cast<std::size_t>(got));
+    sw::Offload offload;
+    std::memcpy(&offload, front.data(), sizeof offload);
+    if (const auto tag = tag_of(m); tag && size >= sizeof(sw::EthHeader)) {
+      at = put_tag(at, *tag);
+      size += sizeof *tag;
+      if (offload.needs_csum())
+        offload.csum_start = static_cast<std::uint16_t>(offload.csum_start + sizeof *tag);
+    }
+    if (size == 0) continue;
+    if (!burst.add({at, size})) return 0;
+    if (header != 0) burst[burst.size() - 1].offload = offload;
+    used_ += (size + sizeof(sw::VlanTag) + 63) / 64 * 64;
   }
   return 0;
 }

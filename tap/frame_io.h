@@ -28,6 +28,8 @@ class FrameIo {
   /// before each. Those from `reflected` are left out. Returns 0 or errno; EAGAIN is none.
   int read(int fd, std::size_t header, const sw::Mac& reflected, sw::Burst& burst) noexcept;
   std::uint64_t left_out() const noexcept { return left_out_; }
+  /// The same for a packet socket with PACKET_AUXDATA: tags that the device took off are put back.
+  int read_packets(int fd, std::size_t header, sw::Burst& burst) noexcept;
   Wrote write(int fd, std::size_t header, const sw::Frame& frame) noexcept;
 
  private:

@@ -9,10 +9,10 @@
 #include <net/if.h>
 
 #include <cerrno>
-#include <optional>
 
 #include "base/error.h"
 #include "tap/links.h"
+#include "tap/made_link.h"
 #include "tap/tap_device.h"
 #include "tap/tun_ioctl.h"
 #include "tap/uevents.h"
@@ -23,32 +23,6 @@ namespace {
 /// Names that are tried before it is said that none is free.
 constexpr unsigned kNames = 1000;
 
-/// A device of ours, removed at the end.
-class Made {
- public:
-  Made() = default;
-  Made(Netlink& netlink, unsigned index) : netlink_(&netlink), index_(index) {}
-  Made(Made&& other) noexcept : netlink_(other.netlink_), index_(std::exchange(other.index_, 0)) {}
-  Made& operator=(Made&& other) noexcept {
-    std::swap(netlink_, other.netlink_);
-    std::swap(index_, other.index_);
-    return *this;
-  }
-  ~Made() {
-    if (index_ == 0) return;
-    try {
-      remove_link(*netlink_, index_, "");
-    } catch (const std::exception&) {
-      // Nobody is left to hear of it.
-    }
-  }
-  unsigned index() const noexcept { return index_; }
-
- private:
-  Netlink* netlink_ = nullptr;
-  unsigned index_ = 0;
-};
-
 class MacvtapDevice final : public Device {
  public:
   explicit MacvtapDevice(const MacvtapConfig& c)
@@ -56,14 +30,14 @@ class MacvtapDevice final : public Device {
   Attached attach() override;
 
  private:
-  Made make(const char* kind, std::string& name, unsigned parent);
+  MadeLink make(const char* kind, std::string& name, unsigned parent);
   void put_data(Request& r) const;
   void make_host_path(unsigned parent);
 
   const MacvtapConfig c_;
   const std::string what_;
   Netlink netlink_;
-  Made device_, host_path_;
+  MadeLink device_, host_path_;
 };
 
 Attached MacvtapDevice::attach() {
@@ -73,7 +47,7 @@ Attached MacvtapDevice::attach() {
   Attached a;
   a.name = c_.name;
   Uevents uevents;
-  Made made = make(c_.kind, a.name, parent.index);
+  MadeLink made = make(c_.kind, a.name, parent.index);
   a.index = made.index();
   const unsigned flags =
       IFF_TAP | IFF_NO_PI | (c_.offload ? IFF_VNET_HDR : 0) | (c_.queues > 1 ? IFF_MULTI_QUEUE : 0);
@@ -97,7 +71,7 @@ Attached MacvtapDevice::attach() {
   return a;
 }
 
-Made MacvtapDevice::make(const char* kind, std::string& name, unsigned parent) {
+MadeLink MacvtapDevice::make(const char* kind, std::string& name, unsigned parent) {
   NewLink link{name, kind, parent, c_.settings.mac, [this](Request& r) { put_data(r); }};
   if (!name.empty()) return {netlink_, create_link(netlink_, link, what_)};
   for (unsigned i = 0; i < kNames; ++i) {

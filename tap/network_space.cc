@@ -28,7 +28,7 @@ constexpr int kPatienceMs = 10000;
 enum Stage : int { kDone, kUser, kNet, kTun, kNetlink, kStages };
 
 /// In the child: only async-signal-safe calls.
-int visit(int user, int net, int socket) noexcept {
+int visit(int user, int net, int socket, bool tun) noexcept {
   const auto give = [&](Fd fd) { return fd && send_fd(socket, fd.get()); };
   const auto stopped_at = [&](Stage stage) {
     const int err = errno;
@@ -37,7 +37,8 @@ int visit(int user, int net, int socket) noexcept {
   };
   if (user >= 0 && setns(user, CLONE_NEWUSER) != 0) return stopped_at(kUser);
   if (setns(net, CLONE_NEWNET) != 0) return stopped_at(kNet);
-  if (!give(Fd(open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC)))) return stopped_at(kTun);
+  if (tun && !give(Fd(open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC))))
+    return stopped_at(kTun);
   for (int i = 0; i < 2; ++i)
     if (!give(Fd(::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE))))
       return stopped_at(kNetlink);
@@ -77,16 +78,18 @@ NetworkSpace::NetworkSpace(const std::string& target, std::string what) : what_(
   if (user_ && same_file(user_, "/proc/self/ns/user")) user_.reset();
 }
 
-NetworkSpace::Tools NetworkSpace::open_tools() const {
+NetworkSpace::Tools NetworkSpace::open_tools(Tun tun) const {
   int sockets[2];
   if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sockets) != 0) throw_errno(what_, errno);
   const Fd ours(sockets[0]);
   Fd theirs(sockets[1]);
-  const int stage = in_quiet_child([&] { return visit(user_.get(), net_.get(), theirs.get()); });
+  const int stage =
+      in_quiet_child([&] { return visit(user_.get(), net_.get(), theirs.get(), tun == Tun::yes); });
   if (stage < 0) throw_errno(what_ + ": starting a process", errno);
   theirs.reset();
   Tools t;
   for (Fd* fd : {&t.tun, &t.netlink, &t.monitor}) {
+    if (fd == &t.tun && tun == Tun::no) continue;
     // A child that failed sends what it had, and then a number instead.
     if (stage > kDone && stage <= kTun) break;
     *fd = receive_fd(ours.get(), kPatienceMs);

@@ -23,8 +23,11 @@ class NetworkSpace {
     Fd netlink;  ///< for Netlink
     Fd monitor;  ///< for LinkMonitor
   };
-  /// Throws Error that names what is missing.
-  Tools open_tools() const;
+  enum class Tun { yes, no };
+  /// Without `tun` that one is left out. Throws Error that names what is missing.
+  Tools open_tools(Tun tun = Tun::yes) const;
+
+  int fd() const noexcept { return net_.get(); }
 
   /// Readable when the process of `target` has ended. -1: it was a path.
   int process_fd() const noexcept { return process_.get(); }

@@ -4,6 +4,7 @@
 
 #include "tap/macvtap_device.h"
 #include "tap/netns_port.h"
+#include "tap/packet_device.h"
 #include "tap/tap_device.h"
 #include "tap/tap_port.h"
 
@@ -24,6 +25,16 @@ std::unique_ptr<sw::Port> open_ipvtap(const std::string& target, const Params& p
                                       const Log& log, Instant now) {
   return std::make_unique<TapPort>(make_macvtap_device(make_ipvtap_config(target, params)), log,
                                    now);
+}
+
+std::unique_ptr<sw::Port> open_veth(const std::string& target, const Params& params, const Log& log,
+                                    Instant now) {
+  return std::make_unique<TapPort>(make_veth_device(make_veth_config(target, params)), log, now);
+}
+
+std::unique_ptr<sw::Port> open_eth(const std::string& target, const Params& params, const Log& log,
+                                   Instant now) {
+  return std::make_unique<TapPort>(make_eth_device(make_eth_config(target, params)), log, now);
 }
 
 std::unique_ptr<sw::Port> open_netns(const std::string& target, const Params& params,

@@ -22,6 +22,14 @@ std::unique_ptr<sw::Port> open_macvtap(const std::string& target, const Params& 
 std::unique_ptr<sw::Port> open_ipvtap(const std::string& target, const Params& params,
                                       const Log& log, Instant now);
 
+/// veth:NAME. Throws Error and leaves nothing behind.
+std::unique_ptr<sw::Port> open_veth(const std::string& target, const Params& params, const Log& log,
+                                    Instant now);
+
+/// eth:NAME. Throws Error and leaves nothing behind.
+std::unique_ptr<sw::Port> open_eth(const std::string& target, const Params& params, const Log& log,
+                                   Instant now);
+
 /// netns:PID or netns:PATH. Throws Error and leaves nothing behind.
 std::unique_ptr<sw::Port> open_netns(const std::string& target, const Params& params,
                                      const Log& log, Instant now);

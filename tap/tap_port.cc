@@ -70,7 +70,8 @@ void TapPort::receive(sw::Burst& burst, Instant now) noexcept {
   const std::size_t n = on_.queues.size();
   for (std::size_t i = 0; i < n; ++i) {
     const Fd& queue = on_.queues[(next_ + i) % n];
-    const int err = io_.read(queue.get(), on_.header, on_.reflected, burst);
+    const int err = on_.packets ? io_.read_packets(queue.get(), on_.header, burst)
+                                : io_.read(queue.get(), on_.header, on_.reflected, burst);
     if (err == EBADFD || err == ENXIO || err == ENODEV) {
       // What is lent stays valid: it lies in our memory.
       lose();

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // macvtap_test.cc - devices on top of others: made, set up, removed, lost with their parent.
-#include <linux/if_link.h>
-
 #include "tap/links.h"
 #include "tap/open.h"
+#include "tests/tap/veth.h"
 #include "tests/tap/world.h"
 
 namespace rp::test {
@@ -24,27 +23,6 @@ bool kernel_has(const char* kind, unsigned lower) {
     return e.code() != Errc::unsupported;
   }
   return true;
-}
-
-/// A pair of devices, up: "p0" for parents, "p1" at the other end.
-unsigned make_parent() {
-  tap::Netlink n;
-  create_link(n,
-              {.name = "p0",
-               .kind = "veth",
-               .data =
-                   [](tap::Request& r) {
-                     // VETH_INFO_PEER: a whole message of the other end.
-                     r.nest(1, [&] {
-                       r.header<std::array<char, 16>>();
-                       r.put_text(IFLA_IFNAME, "p1");
-                     });
-                   }},
-              "test");
-  tap::LinkChange up;
-  up.up = true;
-  for (const char* name : {"p0", "p1"}) change_link(n, get_link(n, name, "test").index, up, "test");
-  return if_nametoindex("p0");
 }
 
 /// `work` in a network with a parent; nodes can be made only where root is.
