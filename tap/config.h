@@ -36,7 +36,15 @@ struct TapConfig {
   unsigned queues = 1;
   bool offload = true;
   int fd = -1;         ///< the caller's; -1: none
+  bool l3 = false;     ///< tun: it has packets, not frames
   std::string helper;  ///< path of qemu-bridge-helper; empty: none
+};
+
+/// A device of IP packets, for Ethernet guests.
+struct TunConfig {
+  TapConfig device;
+  std::optional<sw::Mac> mac;  ///< what guests see it as; not given: made of its name
+  bool proxy = false;
 };
 
 /// A device inside another network namespace.
@@ -89,6 +97,9 @@ inline constexpr unsigned kMinMtu = 68, kMaxMtu = 65535;
 std::span<const Option<TapConfig>> tap_options();
 /// Throws Error that names what is wrong.
 TapConfig make_tap_config(const std::string& target, const Params& params);
+
+std::span<const Option<TunConfig>> tun_options();
+TunConfig make_tun_config(const std::string& target, const Params& params);
 
 std::span<const Option<NetnsConfig>> netns_options();
 NetnsConfig make_netns_config(const std::string& target, const Params& params);

@@ -128,16 +128,49 @@ int FrameIo::read_packets(int fd, std::size_t header, sw::Burst& burst) noexcept
   return 0;
 }
 
-Wrote FrameIo::write(int fd, std::size_t header, const sw::Frame& f) noexcept {
+int FrameIo::read_packet(int fd, std::size_t header, sw::Burst& burst, Packet& p) noexcept {
+  if (burst.full() || burst.free_parts() == 0 || kMemory - used_ < kSlot) return 0;
+  std::uint8_t* at = memory_.get() + used_;
   alignas(8) std::array<std::uint8_t, kMaxHeader> front{};
-  std::memcpy(front.data(), &f.offload, sizeof f.offload);
+  const iovec io[2] = {{front.data(), header},
+                       {at + sizeof(sw::EthHeader), sw::kMaxFrame - sizeof(sw::EthHeader)}};
+  ssize_t got;
+  while ((got = readv(fd, header != 0 ? io : io + 1, header != 0 ? 2 : 1)) < 0 && errno == EINTR) {
+  }
+  if (got < 0) return errno == EAGAIN ? 0 : errno;
+  if (static_cast<std::size_t>(got) <= header) return 0;
+  p.at = at;
+  p.size = static_cast<std::size_t>(got) - header;
+  std::memcpy(&p.offload, front.data(), sizeof p.offload);
+  return 0;
+}
+
+void FrameIo::keep(const Packet& p, const sw::EthHeader& eth, sw::Burst& burst) noexcept {
+  std::memcpy(p.at, &eth, sizeof eth);
+  const std::size_t size = p.size + sizeof eth;
+  burst.add({p.at, size});
+  sw::Offload& o = burst[burst.size() - 1].offload;
+  o = p.offload;
+  if (o.needs_csum()) o.csum_start = static_cast<std::uint16_t>(o.csum_start + sizeof eth);
+  if (o.is_gso()) o.hdr_len = static_cast<std::uint16_t>(o.hdr_len + sizeof eth);
+  used_ += (size + 63) / 64 * 64;
+}
+
+Wrote FrameIo::write(int fd, std::size_t header, const sw::Frame& f, std::size_t skip) noexcept {
+  if (f.head_len < skip) return Wrote::refused;
+  alignas(8) std::array<std::uint8_t, kMaxHeader> front{};
+  sw::Offload offload = f.offload;
+  if (offload.needs_csum())
+    offload.csum_start = static_cast<std::uint16_t>(offload.csum_start - skip);
+  if (offload.is_gso()) offload.hdr_len = static_cast<std::uint16_t>(offload.hdr_len - skip);
+  std::memcpy(front.data(), &offload, sizeof offload);
   std::array<iovec, 8> few;
   std::array<iovec, IOV_MAX> many;
   if (f.body.size() > kMaxParts) return Wrote::refused;
   iovec* io = f.body.size() + 2 <= few.size() ? few.data() : many.data();
   std::size_t n = 0;
   if (header != 0) io[n++] = {front.data(), header};
-  io[n++] = {const_cast<std::uint8_t*>(f.head.data()), f.head_len};
+  io[n++] = {const_cast<std::uint8_t*>(f.head.data()) + skip, f.head_len - skip};
   for (const sw::Part& p : f.body) io[n++] = {const_cast<std::uint8_t*>(p.data), p.len};
   for (;;) {
     if (writev(fd, io, static_cast<int>(n)) >= 0) return Wrote::done;

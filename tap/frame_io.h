@@ -30,9 +30,33 @@ class FrameIo {
   std::uint64_t left_out() const noexcept { return left_out_; }
   /// The same for a packet socket with PACKET_AUXDATA: tags that the device took off are put back.
   int read_packets(int fd, std::size_t header, sw::Burst& burst) noexcept;
-  Wrote write(int fd, std::size_t header, const sw::Frame& frame) noexcept;
+  /// The same for IP packets: fill(packet, eth) fills in an Ethernet header for each, or says false
+  /// and it is dropped.
+  template <typename Fill>
+  int read_packets_of_ip(int fd, std::size_t header, sw::Burst& burst, Fill&& fill) noexcept {
+    for (int budget = static_cast<int>(sw::Burst::kFrames); budget > 0; --budget) {
+      Packet p;
+      if (const int err = read_packet(fd, header, burst, p); err != 0) return err;
+      if (!p.at) break;
+      sw::EthHeader eth{};
+      if (!fill(std::span<const std::uint8_t>(p.at + sizeof eth, p.size), eth)) continue;
+      keep(p, eth, burst);
+    }
+    return 0;
+  }
+  /// Without its first `skip` bytes, which lie in its head.
+  Wrote write(int fd, std::size_t header, const sw::Frame& frame, std::size_t skip = 0) noexcept;
 
  private:
+  /// An IP packet with room for an Ethernet header before it.
+  struct Packet {
+    std::uint8_t* at = nullptr;  ///< where the frame starts; null: none waits, or no room is left
+    std::size_t size = 0;        ///< of the packet
+    sw::Offload offload;
+  };
+  int read_packet(int fd, std::size_t header, sw::Burst& burst, Packet& packet) noexcept;
+  void keep(const Packet& packet, const sw::EthHeader& eth, sw::Burst& burst) noexcept;
+
   std::unique_ptr<std::uint8_t[]> memory_;
   std::size_t used_ = 0;
   std::uint64_t left_out_ = 0;

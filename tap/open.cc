@@ -7,8 +7,20 @@
 #include "tap/packet_device.h"
 #include "tap/tap_device.h"
 #include "tap/tap_port.h"
+#include "tap/tun_port.h"
 
 namespace rp::tap {
+namespace {
+
+/// The same for the same name, so that guests need not ask again after a restart (FNV-1a).
+sw::Mac mac_of(const std::string& name) {
+  std::uint32_t h = 2166136261;
+  for (const char c : name) h = (h ^ static_cast<std::uint8_t>(c)) * 16777619;
+  return {{0x02, 0x72, static_cast<std::uint8_t>(h >> 24), static_cast<std::uint8_t>(h >> 16),
+           static_cast<std::uint8_t>(h >> 8), static_cast<std::uint8_t>(h)}};
+}
+
+}  // namespace
 
 std::unique_ptr<sw::Port> open_tap(const std::string& target, const Params& params, const Log& log,
                                    Instant now) {
@@ -35,6 +47,13 @@ std::unique_ptr<sw::Port> open_veth(const std::string& target, const Params& par
 std::unique_ptr<sw::Port> open_eth(const std::string& target, const Params& params, const Log& log,
                                    Instant now) {
   return std::make_unique<TapPort>(make_eth_device(make_eth_config(target, params)), log, now);
+}
+
+std::unique_ptr<sw::Port> open_tun(const std::string& target, const Params& params, const Log& log,
+                                   Instant now) {
+  const TunConfig c = make_tun_config(target, params);
+  const L3Edge edge(c.mac.value_or(mac_of(target)), c.device.settings.addresses, c.proxy);
+  return std::make_unique<TunPort>(make_tap_device(c.device), edge, log, now);
 }
 
 std::unique_ptr<sw::Port> open_netns(const std::string& target, const Params& params,

@@ -79,6 +79,33 @@ constexpr Option<TapConfig> kOptions[] = {
      [](TapConfig& c, const std::string& v) { c.helper = v; }},
 };
 
+constexpr Option<TunConfig> kTunOptions[] = {
+    {{"address", "IP/LENGTH", "", "the host's end, the guests' gateway; may be given again"},
+     [](TunConfig& c, const std::string& v) {
+       c.device.settings.addresses.push_back(parse_prefix(v));
+     }},
+    {{"proxy", kOnOff, "off", "answer for every address that no guest has, not only address="},
+     [](TunConfig& c, const std::string& v) { c.proxy = parse_on_off(v); }},
+    {{"mac", "MAC", "", "what the guests see it as; not given: made of its name"},
+     [](TunConfig& c, const std::string& v) { c.mac = parse_mac(v); }},
+    {{"mtu", "68..65535", "1500", "the device's MTU, bytes"},
+     [](TunConfig& c, const std::string& v) {
+       c.device.settings.mtu = parse_number(v, kMinMtu, kMaxMtu);
+     }},
+    {{"up", kOnOff, "", "bring it up or down; not given: up when it is made here"},
+     [](TunConfig& c, const std::string& v) { c.device.settings.up = parse_on_off(v); }},
+    {{"persist", kOnOff, "", "as of tap"},
+     [](TunConfig& c, const std::string& v) { c.device.persist = parse_on_off(v); }},
+    {{"owner", "USER", "", "as of tap"},
+     [](TunConfig& c, const std::string& v) { c.device.owner = parse_user(v); }},
+    {{"group", "GROUP", "", "as of tap"},
+     [](TunConfig& c, const std::string& v) { c.device.group = parse_group(v); }},
+    {{"queues", "1..256", "1", "queues of the device"},
+     [](TunConfig& c, const std::string& v) { c.device.queues = parse_number(v, 1, kMaxQueues); }},
+    {{"offload", kOnOff, "on", "let checksums and segmentation pass through unfinished"},
+     [](TunConfig& c, const std::string& v) { c.device.offload = parse_on_off(v); }},
+};
+
 constexpr Option<NetnsConfig> kNetnsOptions[] = {
     {{"name", "NAME", "eth0", "what the device is called in there"},
      [](NetnsConfig& c, const std::string& v) { c.name = checked_name(v, "a device"); }},
@@ -126,6 +153,23 @@ TapConfig make_tap_config(const std::string& target, const Params& params) {
                   "go with it");
     if (c.settings.bridge.empty()) c.settings.bridge = "br0";
   }
+  return c;
+}
+
+std::span<const Option<TunConfig>> tun_options() {
+  return kTunOptions;
+}
+
+TunConfig make_tun_config(const std::string& target, const Params& params) {
+  TunConfig c;
+  c.device.l3 = true;
+  c.device.name = target;
+  for (const auto& [key, value] : params) set_option(tun_options(), c, "tun", key, value);
+  if (!target.empty()) check_name(target, "tun");
+  if (c.device.settings.addresses.empty() && !c.proxy)
+    throw Error(
+        Errc::invalid,
+        "tun: it would answer for nobody: give address=IP/LENGTH, the host's end, or proxy=on");
   return c;
 }
 

@@ -22,15 +22,14 @@
 namespace rp::tap {
 namespace {
 
-constexpr unsigned kTap = IFF_TAP | IFF_NO_PI;
-
 void tell(const Fd& fd, unsigned long request, unsigned long value, const std::string& what) {
   if (ioctl(fd.get(), request, value) != 0) refuse(what, errno);
 }
 
 class TapDevice final : public Device {
  public:
-  explicit TapDevice(const TapConfig& c) : c_(c), what_(c.name.empty() ? "tap" : "tap:" + c.name) {}
+  explicit TapDevice(const TapConfig& c)
+      : c_(c), kind_(c.l3 ? "tun" : "tap"), what_(kind_ + (c.name.empty() ? "" : ":" + c.name)) {}
   ~TapDevice() override { put_back(); }
 
   Attached attach() override;
@@ -41,10 +40,12 @@ class TapDevice final : public Device {
   int find(const Fd& fd, Attached& a);
   [[noreturn]] void explain(int err, const std::string& name);
   void put_back() noexcept;
-  unsigned flags() const { return kTap | (c_.offload ? IFF_VNET_HDR : 0) | multi_queue_; }
+  unsigned flags() const {
+    return (c_.l3 ? IFF_TUN : IFF_TAP) | IFF_NO_PI | (c_.offload ? IFF_VNET_HDR : 0) | multi_queue_;
+  }
 
   const TapConfig c_;
-  const std::string what_;
+  const std::string kind_, what_;
   unsigned multi_queue_ = 0;
   bool made_ = false;      ///< of the device that is attached
   bool attached_ = false;  ///< there was one
@@ -53,7 +54,7 @@ class TapDevice final : public Device {
 
 Attached TapDevice::attach() {
   Attached a;
-  a.name = c_.name.empty() ? "tap%d" : c_.name;
+  a.name = c_.name.empty() ? kind_ + "%d" : c_.name;
   open_first(a);
   for (unsigned i = 1; i < c_.queues; ++i) {
     Fd more = open_tun_node(what_);
@@ -114,11 +115,11 @@ void TapDevice::explain(int err, const std::string& name) {
   Netlink netlink;
   const auto link = find_link(netlink, name);
   if (err == EPERM && !link)
-    throw Error(Errc::denied,
-                what_ +
-                    ": making a tap device takes CAP_NET_ADMIN: have root make one for you (ip "
-                    "tuntap add " +
-                    name + " mode tap user $USER), or use helper=");
+    throw Error(Errc::denied, what_ + ": making a " + kind_ +
+                                  " device takes CAP_NET_ADMIN: have root make one for you (ip "
+                                  "tuntap add " +
+                                  name + " mode " + kind_ + " user $USER)" +
+                                  (c_.l3 ? "" : ", or use helper="));
   if (err == EPERM)
     throw Error(Errc::denied, what_ +
                                   ": the device is another user's: have root give it to you (ip "
@@ -130,12 +131,17 @@ void TapDevice::explain(int err, const std::string& name) {
   if (err == E2BIG)
     throw Error(Errc::busy,
                 what_ + ": the device has no free queue: other processes have them all");
-  if (err == ENFILE) throw Error(Errc::resources, what_ + ": no name of the form tapN is free");
-  if (err == EINVAL && link && (link->kind != "tun" || link->type != ARPHRD_ETHER))
+  if (err == ENFILE)
+    throw Error(Errc::resources, what_ + ": no name of the form " + kind_ + "N is free");
+  const bool ethernet = link && link->type == ARPHRD_ETHER;
+  if (err == EINVAL && link && (link->kind != "tun" || ethernet == c_.l3)) {
+    const char* other = ethernet ? "tap" : "tun";
     throw Error(Errc::invalid, what_ + ": the device of this name is " +
-                                   (link->kind.empty()    ? "no tap device"
-                                    : link->kind == "tun" ? "a tun device, use tun:" + name
+                                   (link->kind.empty()    ? "no " + kind_ + " device"
+                                    : link->kind == "tun" ? std::string("a ") + other +
+                                                                " device, use " + other + ":" + name
                                                           : "a " + link->kind + " device"));
+  }
   if (err == EINVAL && link && c_.queues > 1)
     throw Error(Errc::invalid, what_ + ": the device was made for one queue, leave out queues=");
   refuse(what_ + ": opening the device", err);

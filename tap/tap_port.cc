@@ -70,8 +70,7 @@ void TapPort::receive(sw::Burst& burst, Instant now) noexcept {
   const std::size_t n = on_.queues.size();
   for (std::size_t i = 0; i < n; ++i) {
     const Fd& queue = on_.queues[(next_ + i) % n];
-    const int err = on_.packets ? io_.read_packets(queue.get(), on_.header, burst)
-                                : io_.read(queue.get(), on_.header, on_.reflected, burst);
+    const int err = read_frames(queue, burst);
     if (err == EBADFD || err == ENXIO || err == ENODEV) {
       // What is lent stays valid: it lies in our memory.
       lose();
@@ -80,6 +79,15 @@ void TapPort::receive(sw::Burst& burst, Instant now) noexcept {
     if (err != 0) ++read_errors_;
   }
   if (n > 1) next_ = (next_ + 1) % n;
+}
+
+int TapPort::read_frames(const Fd& queue, sw::Burst& burst) noexcept {
+  if (on_.packets) return io_.read_packets(queue.get(), on_.header, burst);
+  return io_.read(queue.get(), on_.header, on_.reflected, burst);
+}
+
+Wrote TapPort::write_frame(const Fd& queue, const sw::Frame& f) noexcept {
+  return io_.write(queue.get(), on_.header, f);
 }
 
 std::size_t TapPort::send(std::span<const sw::Frame* const> frames, Instant) noexcept {
@@ -96,7 +104,7 @@ bool TapPort::send_one(const sw::Frame& f) noexcept {
     return true;
   }
   const Fd& queue = on_.queues[n == 1 ? 0 : sw::flow_hash(f) % n];
-  switch (io_.write(queue.get(), on_.header, f)) {
+  switch (write_frame(queue, f)) {
     case Wrote::done:
       break;
     case Wrote::full:

@@ -41,6 +41,11 @@ class TapPort : public sw::Port {
  protected:
   /// What becomes readable when receive() has something to look at. Throws Error.
   void watch(int fd);
+  /// Fills the burst from a queue. Returns 0 or errno.
+  virtual int read_frames(const Fd& queue, sw::Burst& burst) noexcept;
+  virtual Wrote write_frame(const Fd& queue, const sw::Frame& frame) noexcept;
+  FrameIo& io() noexcept { return io_; }
+  std::size_t header() const noexcept { return on_.header; }
 
  private:
   void take(Attached attached);

@@ -155,6 +155,37 @@ class Veth(unittest.TestCase):
                 sandbox.ip("link", "del", "p0")
 
 
+class Tun(unittest.TestCase):
+    """an IP device as the gateway of two guests"""
+
+    def test_reachability_and_bulk(self):
+        """guests, host and a network behind it, IPv4 and IPv6: all reach all, 100 MiB each way"""
+        here = netns.Here()
+        # Behind the host: an address of its own that guests reach by their default route.
+        for address in "198.51.100.1/32", "2001:db8:9::1/128":
+            sandbox.ip("addr", "add", address, "dev", "lo")
+            self.addCleanup(sandbox.ip, "addr", "del", address, "dev", "lo")
+        for offload in "on", "off":
+            with self.subTest(offload), netns.Netns() as one, netns.Netns() as two:
+                guest = lambda host, n: (f"netns:{host.pid}?address=10.4.0.{n}/24&gateway=10.4.0.1"
+                                         f"&address=fd04::{n}/64&gateway=fd04::1&offload={offload}")
+                with Switch(f"tun:t0?address=10.4.0.1/24&address=fd04::1/64&offload={offload}",
+                            guest(one, 2), guest(two, 3)):
+                    hosts_of = {"10.4.0.1": here, "fd04::1": here, "198.51.100.1": here,
+                                "2001:db8:9::1": here, "10.4.0.2": one, "fd04::2": one,
+                                "10.4.0.3": two, "fd04::3": two}
+                    for source in here, one, two:
+                        for target, host in hosts_of.items():
+                            if source is not host:
+                                self.assertTrue(until(lambda: netns.reaches(source, target), 10),
+                                                (source.pid, target))
+                    for source, target in ((one, "10.4.0.1"), (here, "10.4.0.2"),
+                                           (two, "2001:db8:9::1"), (here, "fd04::3")):
+                        sent, got = netns.bulk(source, hosts_of[target], target)
+                        self.assertEqual(sent, got, target)
+                self.assertNotIn("t0", devices())
+
+
 class Bridge(unittest.TestCase):
     """tap devices in a kernel bridge, with a further host on it"""
 

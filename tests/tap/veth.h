@@ -27,6 +27,11 @@ inline unsigned make_parent() {
   tap::LinkChange up;
   up.up = true;
   for (const char* name : {"p0", "p1"}) change_link(n, get_link(n, name, "test").index, up, "test");
+  // The kernel sends on a device only once it has noticed its carrier.
+  for (int i = 0; i < 300; ++i) {
+    if (get_link(n, "p0", "test").flags & get_link(n, "p1", "test").flags & IFF_RUNNING) break;
+    usleep(10000);
+  }
   return if_nametoindex("p0");
 }
 
