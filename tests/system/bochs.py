@@ -88,15 +88,18 @@ class Bochs:
         self.process = self.command = None
 
     def __enter__(self):
+        self.start()
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def start(self):
         try:
             self._start()
         except BaseException:
             self.close()
             raise
-        return self
-
-    def __exit__(self, *_):
-        self.close()
 
     def _start(self):
         directory = pathlib.Path(self._stack.enter_context(

@@ -33,6 +33,8 @@ CARDS = {
     "rtl8139": (GENERAL, ["8139cp"]),
     "ne2k_pci": (GENERAL, ["ne2k_pci"]),
 }
+# The general kernel drives all cards at once.
+MORE = {GENERAL: ["virtio_pci", "virtio_net"]}
 # Modular in some kernels, built in in others.
 USEFUL = ["af_packet", "ipv6"]
 MAC = "52:54:00:12:34:56"
@@ -75,7 +77,8 @@ def _module_bytes(path):
 
 
 def _drivers(meta):
-    return USEFUL + [d for m, drivers in CARDS.values() if m == meta for d in drivers]
+    return (USEFUL + [d for m, drivers in CARDS.values() if m == meta for d in drivers]
+            + MORE.get(meta, []))
 
 
 def _has_kernel(meta, where):

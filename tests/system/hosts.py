@@ -71,6 +71,8 @@ class _HttpHandler(http.server.BaseHTTPRequestHandler):
         if found is None:
             self.send_error(404)
             return
+        if callable(found):
+            found = found(self.path)
         self.send_response(200)
         self.send_header("Content-Length", str(len(found)))
         self.end_headers()
@@ -95,8 +97,9 @@ class _Http6(_Http4):
 
 
 class Http:
-    """Serves `pages` (path: bytes) on one port of 127.0.0.1, of `others` and, if there, of ::1.
+    """Serves `pages` on one port of 127.0.0.1, of `others` and, if there, of ::1.
 
+    They are bytes by path, or a function that makes them of the path with its query.
     `requests` lists [path with query, bytes of the body that were sent], `times` when each came.
     """
 

@@ -14,13 +14,18 @@ NAME = "lan0"
 
 
 class Switch:
-    """A switch process with so many vhost-user doors; it can be killed and started again."""
+    """A switch process with so many vhost-user doors; it can be killed and started again.
 
-    def __init__(self, doors, *uplinks):
+    `runtime` is where switches find each other: a directory of its own, if not given.
+    """
+
+    def __init__(self, doors, *uplinks, name=NAME, runtime=None, more_doors=()):
         self._temporary = tempfile.TemporaryDirectory(prefix="ringplug-switch-")
         self.directory = pathlib.Path(self._temporary.name)
         self.doors = [str(self.directory / f"vm{i}") for i in range(doors)]
+        self.name, self.runtime = name, runtime or str(self.directory)
         self._arguments = [f"--uplink={u}" for u in uplinks]
+        self._arguments += [f"--door={d}" for d in more_doors]
         self._arguments += [f"--door=vhost-user:{d}" for d in self.doors]
         self.process = None
 
@@ -36,11 +41,11 @@ class Switch:
         self.close()
 
     def environment(self):
-        return dict(qemu.environment(), XDG_RUNTIME_DIR=str(self.directory))
+        return dict(qemu.environment(), XDG_RUNTIME_DIR=self.runtime)
 
     def start(self):
         self.process = subprocess.Popen(
-            qemu.tied([str(RINGPLUG), "switch", NAME, *self._arguments]), env=self.environment(),
+            qemu.tied([str(RINGPLUG), "switch", self.name, *self._arguments]), env=self.environment(),
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
         if not select.select([self.process.stdout], [], [], 20)[0]:
             raise qemu.QemuError("ringplug switch does not get ready")
@@ -64,7 +69,7 @@ class Switch:
         return status
 
     def show(self):
-        shown = subprocess.run([str(RINGPLUG), "show", NAME, "--json"], env=self.environment(),
+        shown = subprocess.run([str(RINGPLUG), "show", self.name, "--json"], env=self.environment(),
                                stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=20)
         if shown.returncode != 0:
             raise qemu.QemuError(shown.stderr)

@@ -23,6 +23,7 @@ _INIT = """#!/bin/busybox sh
 export PATH=/bin
 /bin/busybox --install -s /bin
 mount -t proc proc /proc
+mount -t devtmpfs dev /dev
 ip link set lo up
 ip link set eth0 up
 echo @@begin
@@ -59,8 +60,9 @@ def _initrd(directory, script):
     return archive
 
 
-def run(network, script, seconds=120):
-    """Boots with eth0=NETWORK and runs the script; returns what that printed."""
+def run(network, script, seconds=120, started=None):
+    """Boots with eth0=NETWORK and runs the script; returns what that printed. `started` is called
+    when the kernel runs."""
     with tempfile.TemporaryDirectory(prefix="ringplug-uml-") as directory:
         command = [UML, "mem=96M", f"initrd={_initrd(directory, script)}", "rdinit=/init",
                    f"eth0={network}", f"uml_dir={directory}", f"umid=u{os.getpid()}",
@@ -70,13 +72,18 @@ def run(network, script, seconds=120):
         # A group of its own: its threads are processes, which would outlive it.
         process = subprocess.Popen(qemu.tied(command), stdin=subprocess.DEVNULL,
                                    stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                                   start_new_session=True)
+                                   env=qemu.environment(), start_new_session=True)
         try:
+            if started:
+                started()
             said = process.communicate(timeout=seconds)[0].decode(errors="replace")
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, 9)
             said = process.communicate()[0].decode(errors="replace")
             raise qemu.QemuError(f"UML still ran after {seconds} s:\n{said[-3000:]}") from None
+        except BaseException:
+            os.killpg(process.pid, 9)
+            raise
         finally:
             qemu.stop(process)
         said = said.replace("\r\n", "\n")
