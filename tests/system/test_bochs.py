@@ -2,6 +2,7 @@
 """test_bochs.py - unmodified Bochs loads our module: several cards at once, and what may go wrong."""
 
 import pathlib
+import subprocess
 import tempfile
 import unittest
 
@@ -103,6 +104,31 @@ class Cards(_Bochs):
     def test_end(self):
         """Bochs ends in its own way, not by a signal"""
         self.assertEqual(self.status, 1)
+
+
+class IsaCard(_Bochs):
+    """An NE2000 without PCI, driven by a boot sector."""
+
+    @classmethod
+    def setUpClass(cls):
+        directory = tempfile.TemporaryDirectory(prefix="ringplug-isa-")
+        cls.addClassCleanup(directory.cleanup)
+        made, floppy = f"{directory.name}/isa.o", f"{directory.name}/floppy"
+        source = pathlib.Path(__file__).with_name("ne2k_isa.S")
+        subprocess.run(["as", "--32", "-o", made, str(source)], check=True)
+        subprocess.run(["ld", "-m", "elf_i386", "-Ttext", "0x7c00", "--oformat", "binary",
+                        "-o", floppy, made], check=True)
+        with open(floppy, "ab") as f:
+            f.truncate(1440 << 10)
+        cls.run_to_the_end(
+            "pci: enabled=0",
+            bochs.card("ne2k", "ringplug", "slirp?ipv6=off") + ", ioaddr=0x300, irq=10",
+            floppy=floppy)
+
+    def test_arp(self):
+        """ne2k (ISA): a question by ARP is answered"""
+        self.assertTrue([c for c in self.vm.complaints() if "shutdown requested" in c],
+                        self.vm.complaints())
 
 
 class Mistakes(_Bochs):
