@@ -153,11 +153,11 @@ int init(unsigned type) {
   const char* missing = missing_symbol();
   if (missing || type != kTypeNet) {
     // Without a locator Bochs goes on to say that there is no such module; its log may be unusable.
-    std::fprintf(
-        stderr,
-        "ringplug: ethmod=ringplug is made for Bochs 2.7 and does not know this one: %s%s. Its "
-        "cards get no network from here\n",
-        missing ? "it has no " : "modules are of another type", missing ? missing : "");
+    std::fprintf(stderr,
+                 "ringplug: ethmod=ringplug is made for Bochs 2.7 to 3.0 and does not know this "
+                 "one: %s%s. Its "
+                 "cards get no network from here\n",
+                 missing ? "it has no " : "modules are of another type", missing ? missing : "");
     return 0;
   }
   locator = new (locator_place.data()) Locator;

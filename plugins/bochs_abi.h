@@ -2,8 +2,9 @@
 // bochs_abi.h - what a network module of Bochs and its host know of each other.
 //
 // Bochs has no published interface for modules: what follows is declared from the mangled names
-// that its binary exports and from watching it. Checked against Bochs 2.7 (Debian's 2.7+dfsg-4,
-// x86-64). Older ones look for no modules of others; newer ones are recognized by the names below.
+// that its binary exports and from watching it. Checked against Bochs 2.7 (Debian's 2.7+dfsg-4) and
+// 3.0, on x86-64. Older ones look for no modules of others; newer ones are known by the names
+// below.
 //
 // All is weak, so that the module loads into any host: whoever uses it asks missing_symbol()
 // before. Compile without RTTI, whose names are weak nowhere.
