@@ -147,22 +147,31 @@ class Packed(_Rings):
 
 
 class Migration(unittest.TestCase):
-    def test_live_migration(self):
-        """a guest moves to another QEMU and another door; a running ping loses a few at most"""
+    # What is sent across the move, a line at a time: QEMU 7.2 with TCG loses a page now and then
+    # when a guest under load moves, with its own user network and no vhost-user as well.
+    LINES = 400
+
+    def move(self, packed):
+        """Moves a guest to another QEMU and another door while it is pinged and sent to.
+        False: it did not survive."""
         with switch_process.Switch(3) as switch:
             state = switch.directory / "migration"
-            here = switch_process.boot(switch.doors[0], MACS[0])
-            there = switch_process.boot(switch.doors[1], MACS[0], False,
+            here = switch_process.boot(switch.doors[0], MACS[0], packed)
+            there = switch_process.boot(switch.doors[1], MACS[0], packed,
                                         "-incoming", f"unix:{state}")
-            peer = switch_process.boot(switch.doors[2], MACS[2])
+            peer = switch_process.boot(switch.doors[2], MACS[2], packed)
             with here, peer:
                 here.ok("ip link set eth0 up && ip addr add 10.0.2.50/24 dev eth0")
                 peer.ok("ip link set eth0 up && ip addr add 10.0.2.52/24 dev eth0")
-                peer.ok("ping -c 2 10.0.2.50")
+                self.bulk(peer, here)  # some laps first
                 # Not its own start(), which waits for a guest that boots.
                 qemu.Qemu.start(there)
                 self.addCleanup(there.close)
-                peer.begin("ping -c 100 -i 0.2 10.0.2.50", 60)
+                here.ok("setsid guest_net sink 9000 >/tmp/sink 2>&1 </dev/null &")
+                here.ok("until grep -q ready /tmp/sink; do sleep 0.1; done")
+                peer.ok("setsid ping -c 100 -i 0.2 10.0.2.50 >/tmp/ping 2>&1 </dev/null &")
+                peer.begin(f"for i in $(seq {self.LINES}); do echo line $i; usleep 40000; done | "
+                           "tee /tmp/sent | nc 10.0.2.50 9000", 120)
                 time.sleep(2)
                 here.qmp.command("migrate", uri=f"unix:{state}")
                 for _ in range(150):
@@ -171,12 +180,45 @@ class Migration(unittest.TestCase):
                         break
                     time.sleep(0.2)
                 self.assertEqual(status["status"], "completed", status)
-                _, text = peer.finish()
+                ended, text = peer.finish()
+                if "Kernel panic" in there.console():
+                    return False
+                self.assertEqual(ended, 0, text)
+                there.ok("until grep -q sha256 /tmp/sink; do sleep 0.1; done")
+                self.assertEqual(transferred(there.ok("cat /tmp/sink")), tuple(peer.ok(
+                    "wc -c </tmp/sent; sha256sum </tmp/sent | cut -d' ' -f1").split()))
+                text = peer.ok("until grep -q transmitted /tmp/ping; do sleep 0.2; done; "
+                               "cat /tmp/ping", 60)
                 lost = re.search(r"(\d+) packets transmitted, (\d+) packets received", text)
                 sent, back = map(int, lost.groups())
                 tap.note(f"{sent - back} of {sent} pings lost; downtime {status.get('downtime')} ms")
                 self.assertLessEqual(sent - back, 5, text)
-                there.ok("ping -c 2 10.0.2.52")
+                self.bulk(peer, there)
+                return True
+
+    def bulk(self, peer, guest_50):
+        """A transfer of some laps of the rings, and pings back."""
+        guest_50.begin("guest_net sink 9001", 100)
+        guest_50.expect("ready\n")
+        sent = peer.ok(f"guest_net send 10.0.2.50 9001 {8 * MIB}", 100)
+        status, got = guest_50.finish()
+        self.assertEqual((status, transferred(got)), (0, transferred(sent)))
+        guest_50.ok("ping -c 2 10.0.2.52")
+
+    def move_at_last(self, packed):
+        for _ in range(3):
+            if self.move(packed):
+                return
+            tap.note("QEMU lost memory of its guest on the way; once more")
+        self.fail("each of three guests panicked")
+
+    def test_live_migration(self):
+        """a guest moves to another QEMU and another door; a running ping loses a few at most"""
+        self.move_at_last(False)
+
+    def test_live_migration_packed(self):
+        """so does one with packed rings"""
+        self.move_at_last(True)
 
 
 if __name__ == "__main__":
