@@ -57,12 +57,16 @@ class Doorbell {
   }
   /// Driver end: true when the port won't ring any more until the next arm().
   bool take() noexcept { return word().exchange(0, std::memory_order_seq_cst) != 0; }
-  /// Device end: a notification is due; `used` is the used index that the driver sees.
-  void ring(std::uint16_t used) noexcept {
+  /// Device end: a notification is due; `used` is the used index that the driver sees. True: the
+  /// caller must signal the driver.
+  bool claim(std::uint16_t used) noexcept {
     std::uint32_t armed = word().load(std::memory_order_seq_cst);
-    if (!(armed & kArmed) || armed == (kArmed | used)) return;
+    if (!(armed & kArmed) || armed == (kArmed | used)) return false;
     // When this fails the driver has looked at the ring since, or will before it sleeps.
-    if (word().compare_exchange_strong(armed, 0, std::memory_order_seq_cst)) signal();
+    return word().compare_exchange_strong(armed, 0, std::memory_order_seq_cst);
+  }
+  void ring(std::uint16_t used) noexcept {
+    if (claim(used)) signal();
   }
   void signal() noexcept { add(1); }
 

@@ -27,7 +27,7 @@ bool is_eventfd(int fd) noexcept {
 Device::Device(std::size_t pairs, int kicks) {
   const std::size_t n = 2 * std::clamp<std::size_t>(pairs, 1, kMaxPairs);
   queues_.reserve(n);
-  for (std::size_t i = 0; i < n; ++i) queues_.emplace_back(i % 2 == 0, kicks);
+  for (std::size_t i = 0; i < n; ++i) queues_.emplace_back(i % 2 == 0, kicks, *signal_);
 }
 
 Device::~Device() = default;
@@ -239,8 +239,7 @@ bool Device::place_doorbell(std::uint64_t user) noexcept {
 
 bool Device::ring_doorbell(std::uint16_t published) noexcept {
   if (!doorbell_) return false;
-  const int fd = queues_[0].call_fd();
-  if (fd >= 0) Doorbell(doorbell_, fd).ring(published);
+  if (Doorbell(doorbell_, -1).claim(published)) queues_[0].call();
   return true;
 }
 

@@ -86,6 +86,7 @@ class Device {
   bool place_doorbell(std::uint64_t user) noexcept;
   Virtqueue* queue(std::uint32_t index) noexcept;
 
+  const std::shared_ptr<EventSignal> signal_ = EventSignal::shared();
   std::vector<Virtqueue> queues_;
   std::uint64_t features_ = 0, protocol_features_ = 0;
   std::uint8_t status_ = 0;

@@ -10,6 +10,7 @@
 #include <memory>
 #include <string>
 
+#include "base/event_signal.h"
 #include "base/fd.h"
 #include "base/unix_socket.h"
 #include "switch/port.h"
@@ -40,6 +41,8 @@ class Door final : public sw::Port {
  private:
   void back_off() noexcept;
 
+  /// Held for the ports to come: its end would stop the switch for a while.
+  const std::shared_ptr<EventSignal> signal_ = EventSignal::shared();
   UnixListener listener_;
   Fd timer_, epoll_;
   bool closed_ = false;  ///< until the timer fires

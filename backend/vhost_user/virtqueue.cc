@@ -3,7 +3,6 @@
 #include "backend/vhost_user/virtqueue.h"
 
 #include <sys/epoll.h>
-#include <unistd.h>
 
 #include "backend/vhost_user/features.h"
 #include "base/error.h"
@@ -136,17 +135,10 @@ std::uint64_t Virtqueue::short_chains() const noexcept {
   return short_chains_ + (from_guest_ ? from_guest_->short_chains() : 0);
 }
 
-void Virtqueue::signal(const Fd& fd) noexcept {
-  if (!fd) return;
-  const std::uint64_t one = 1;
-  // Non-blocking: a counter that is full has been signalled.
-  [[maybe_unused]] const auto n = ::write(fd.get(), &one, sizeof one);
-}
-
 bool Virtqueue::report_fault() noexcept {
   if (fault_told_ || !broken()) return false;
   fault_told_ = true;
-  signal(err_);
+  if (err_) signal_.signal(err_.get());
   return true;
 }
 

@@ -12,6 +12,7 @@
 #include "backend/net_queue.h"
 #include "backend/packed_ring.h"
 #include "backend/vhost_user/protocol.h"
+#include "base/event_signal.h"
 #include "base/fd.h"
 
 namespace rp::backend::vhost_user {
@@ -19,8 +20,10 @@ namespace rp::backend::vhost_user {
 class Virtqueue {
  public:
   /// virtio 1.2, 5.1.2: even queues are the driver's to receive, odd ones to send.
-  /// Kick descriptors are watched, edge-triggered, in the epoll descriptor `kicks`.
-  Virtqueue(bool to_driver, int kicks) noexcept : to_driver_(to_driver), kicks_(kicks) {}
+  /// Kick descriptors are watched, edge-triggered, in the epoll descriptor `kicks`; the front end's
+  /// descriptors are signalled by `signal`.
+  Virtqueue(bool to_driver, int kicks, EventSignal& signal) noexcept
+      : to_driver_(to_driver), kicks_(kicks), signal_(signal) {}
   Virtqueue(Virtqueue&&) = default;
   ~Virtqueue() { unwatch(); }
 
@@ -58,22 +61,23 @@ class Virtqueue {
   /// The driver kicks nobody.
   bool polled() const noexcept { return runs() && !kick_ && !broken(); }
   bool broken() const noexcept { return runs() && queue_->fault() != RingFault::none; }
-  int call_fd() const noexcept { return call_.get(); }
   /// Tells the driver about completions.
-  void call() const noexcept { signal(call_); }
+  void call() const noexcept {
+    if (call_) signal_.signal(call_.get());
+  }
   /// See FromGuestQueue; of all queues that ran here.
   std::uint64_t short_chains() const noexcept;
   /// Tells the front end, once, that the driver broke the ring. True: this was that once.
   bool report_fault() noexcept;
 
  private:
-  static void signal(const Fd& fd) noexcept;
   void end() noexcept;
   bool recover(const GuestMemory& memory, QueueSetup& setup) noexcept;
   void unwatch() noexcept;
 
   const bool to_driver_;
   const int kicks_;
+  EventSignal& signal_;
   std::uint32_t size_ = 0;
   std::optional<std::uint32_t> base_;
   bool base_is_ours_ = false;  ///< not only what the front end believes
