@@ -72,11 +72,11 @@ MacTable::Learned MacTable::learn(const Mac& mac, std::uint16_t vlan, PortId por
       if (s->seen_s != kStatic) s->seen_s = now_s;
       return Learned::known;
     }
-    if (s->seen_s == kStatic || now_s - s->seen_s < hold_ || held_by(port) >= per_port_)
-      return Learned::refused;
+    const bool was_stale = stale(*s, now_s);
+    const bool held = !was_stale && now_s - s->seen_s < hold_;
+    if (s->seen_s == kStatic || held || held_by(port) >= per_port_) return Learned::refused;
     --held_by(s->port);
     ++held_by(port);
-    const bool was_stale = stale(*s, now_s);
     s->port = port;
     s->seen_s = now_s;
     return was_stale ? Learned::added : Learned::moved;

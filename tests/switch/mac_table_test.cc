@@ -161,6 +161,14 @@ TEST(MacTable, StaticAddressesAreBoundedAndNotOfAShare) {
   EXPECT_EQ(t.learn(Mac{{2, 0, 0, 0, 0, 5}}, 0, 1, 1s), MacTable::Learned::added);
 }
 
+TEST(MacTable, WhatIsTooOldMovesWhateverTheHold) {
+  MacTable t({.ageing = 3s, .hold = 100s});
+  t.learn(mac(2), 0, 1, 0s);
+  EXPECT_EQ(t.learn(mac(2), 0, 2, 3s), MacTable::Learned::refused);
+  EXPECT_EQ(t.learn(mac(2), 0, 2, 4s), MacTable::Learned::added);
+  EXPECT_EQ(t.find(mac(2), 0, 4s), 2u);
+}
+
 TEST(MacTable, AnOwnerThatWasJustHeardIsHeld) {
   MacTable t({.hold = 3s});
   const Mac a{{2, 0, 0, 0, 0, 1}};
