@@ -18,6 +18,7 @@ class FakePort final : public sw::Port {
   std::vector<std::pair<Bytes, sw::Offload>> sent;    ///< away from the switch
   std::vector<sw::PortId> forgotten;
   sw::Offloads can;
+  sw::Claim claims;
   bool up = true;
   std::size_t room = SIZE_MAX;
   int flushes = 0, sends = 0;
@@ -52,6 +53,7 @@ class FakePort final : public sw::Port {
     return false;
   }
   bool arm(Instant) noexcept override { return inbound.empty(); }
+  sw::Claim claim() const noexcept override { return claims; }
   void forget(sw::PortId id) noexcept override { forgotten.push_back(id); }
 
  private:
