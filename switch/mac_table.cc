@@ -35,8 +35,14 @@ MacTable::MacTable(const MacTableOptions& o)
 
 std::size_t MacTable::home(std::uint64_t key) const noexcept {
   __extension__ using Wide = unsigned __int128;
-  const Wide product = static_cast<Wide>(key ^ secret_[0]) * (secret_[1] | 1);
-  return static_cast<std::size_t>(product >> 64 ^ static_cast<std::uint64_t>(product)) & mask_;
+  const auto mix = [](std::uint64_t a, std::uint64_t b) {
+    const Wide product = static_cast<Wide>(a) * b;
+    return static_cast<std::uint64_t>(product >> 64) ^ static_cast<std::uint64_t>(product);
+  };
+  // Twice: after once, addresses in a row or apart by a power of two still fall in runs with some
+  // secrets.
+  constexpr std::uint64_t kOdd = 0x9e3779b97f4a7c15;
+  return mix(mix(key ^ secret_[0], secret_[1] | 1), kOdd) & mask_;
 }
 
 std::uint32_t& MacTable::held_by(PortId port) noexcept {
@@ -136,6 +142,13 @@ void MacTable::forget(PortId port) noexcept {
     else
       ++i;
   }
+}
+
+std::size_t MacTable::longest_lookup() const noexcept {
+  std::size_t longest = 0;
+  for (std::size_t i = 0; i < slots_.size(); ++i)
+    if (slots_[i].key != 0) longest = std::max(longest, ((i - home(slots_[i].key)) & mask_) + 1);
+  return longest;
 }
 
 void MacTable::each(Instant now, const std::function<void(const Entry&)>& fn) const {

@@ -54,6 +54,8 @@ class MacTable {
   void set_hold(Instant t) noexcept { hold_ = seconds(t); }
   Instant ageing() const noexcept { return std::chrono::seconds(ageing_); }
   Instant hold() const noexcept { return std::chrono::seconds(hold_); }
+  /// How many slots the slowest lookup of an address that is there looks at.
+  std::size_t longest_lookup() const noexcept;
   /// Most entries.
   std::size_t capacity() const noexcept { return max_; }
 

@@ -237,6 +237,30 @@ TEST_F(VlanTest, T_SW_3_ALockedPortTakesOnlyItsAddresses) {
   EXPECT_TRUE(nothing(1));
 }
 
+TEST_F(VlanTest, T_SW_4_NoEncapsulationGetsRoundAFilter) {
+  PortPolicy locked = access(10);
+  locked.locked = true;
+  locked.addresses = {{Mac{{2, 0, 0, 0, 0, 1}}, 10}};
+  add(locked), add(kPlain);
+  for (const std::uint16_t type : {kEtherVlan, kEtherQinQ, std::uint16_t{0x8847},
+                                   std::uint16_t{0x9100}, std::uint16_t{0x893f}}) {
+    Bytes frame = ethernet(kAll, kB, 100);
+    for (int tags = 0; tags <= 20; ++tags, frame = tag(frame, 10, type)) {
+      send(0, frame);
+      ASSERT_TRUE(nothing(1)) << type << " x " << tags;
+    }
+  }
+  // Its own address, but a C-tag outside: no way into another VLAN.
+  Bytes frame = ethernet(kAll, kA, 100);
+  for (int tags = 1; tags <= 20; ++tags) {
+    frame = tag(frame, 20);
+    send(0, frame);
+    ASSERT_TRUE(nothing(1)) << tags;
+  }
+  send(0, ethernet(kAll, kA, 100));
+  EXPECT_EQ(only(1), tag(ethernet(kAll, kA, 100), 10));
+}
+
 TEST_F(VlanTest, AHubSendsEverythingEverywhere) {
   add(kPlain), add(kPlain), add(kPlain);
   sw.set_hub(true);
