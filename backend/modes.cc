@@ -6,6 +6,7 @@
 
 #include "backend/null_port.h"
 #include "backend/plug_port.h"
+#include "backend/settings.h"
 #include "backend/switch_starter.h"
 #include "backend/vhost_user/door.h"
 #include "backend/vhost_user/open.h"
@@ -63,7 +64,18 @@ void switch_options(const std::function<void(const OptionDoc&)>& fn) {
   for (const auto& o : kSwitchOptions) fn(o);
 }
 
+/// A plug is a port of the other switch, which alone may say what that may do.
+void refuse_policy(Locator l) {
+  const std::size_t n = l.params.size();
+  take_policy(l);
+  if (l.params.size() != n)
+    throw Error(Errc::invalid,
+                "switch: VLANs and the like are that switch's to set: ringplug set " + l.target +
+                    " PORT vlan=...");
+}
+
 bool starts(const Locator& l) {
+  refuse_policy(l);
   SwitchOptions o;
   for (const auto& [key, value] : l.params)
     set_option<SwitchOptions>(kSwitchOptions, o, l.scheme, key, value);

@@ -166,6 +166,7 @@ TEST_F(PlugPortTest, LocatorsThatAreWrong) {
   refused("switch:", Errc::invalid);
   refused("switch:/tmp/x", Errc::invalid);
   refused("switch:lan0?start=maybe", Errc::invalid);
+  refused("switch:lan0?vlan=10", Errc::invalid);
 }
 
 }  // namespace
