@@ -11,8 +11,8 @@
 #include <array>
 #include <cerrno>
 
-#include "backend/signal_guard.h"
 #include "base/error.h"
+#include "base/signal_guard.h"
 
 namespace rp::backend {
 namespace {
@@ -50,34 +50,18 @@ Loop::Loop(const Options& options) : options_(options), switch_(options.macs) {
   e.data.u64 = kWakeupTag;
   if (epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, wakeup_.get(), &e) != 0)
     throw_errno("watching an eventfd", errno);
-  if (!host_driven()) start();
-}
-
-void Loop::start() {
-  const SignalsBlocked inherited_by_the_thread;
-  pthread_attr_t attributes;
-  pthread_attr_init(&attributes);
-  pthread_attr_setstacksize(&attributes, kStack);
-  const int error = pthread_create(
-      &thread_, &attributes,
-      [](void* self) -> void* {
-        static_cast<Loop*>(self)->run();
-        return nullptr;
-      },
-      this);
-  pthread_attr_destroy(&attributes);
-  if (error != 0) throw_errno("starting the switch's thread", error);
-  running_ = true;
+  if (!host_driven())
+    thread_.start<&Loop::run>(this, "rp-switch", kStack, "starting the switch's thread");
 }
 
 Loop::~Loop() {
-  if (running_) {
+  if (thread_.runs()) {
     {
       const std::lock_guard lock(mutex_);
       stop_ = true;
     }
     wake();
-    pthread_join(thread_, nullptr);
+    thread_.join();
   }
 }
 
@@ -245,7 +229,6 @@ void Loop::wait(int timeout_ms) noexcept {
 }
 
 void Loop::run() noexcept {
-  pthread_setname_np(pthread_self(), "rp-switch");
   int turns_since_wait = 0;
   for (;;) {
     if (active_.empty() || ++turns_since_wait >= kLookEvery) {

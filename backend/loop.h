@@ -10,8 +10,6 @@
 // A turn is bounded: each active port gets one burst, then everybody sent to is flushed.
 #pragma once
 
-#include <pthread.h>
-
 #include <condition_variable>
 #include <exception>
 #include <functional>
@@ -20,6 +18,7 @@
 #include <vector>
 
 #include "base/fd.h"
+#include "base/thread.h"
 #include "base/time.h"
 #include "switch/switch.h"
 
@@ -70,7 +69,6 @@ class Loop {
     Instant last_work;
   };
 
-  void start();
   void run() noexcept;
   void wait(int timeout_ms) noexcept;
   bool turn() noexcept;
@@ -95,8 +93,7 @@ class Loop {
   std::condition_variable done_;
   std::vector<Command*> commands_;  ///< under mutex_
   bool stop_ = false;               ///< under mutex_
-  bool running_ = false;
-  pthread_t thread_{};
+  Thread thread_;
 };
 
 }  // namespace rp::backend

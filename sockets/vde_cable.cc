@@ -99,32 +99,15 @@ VdeCable::VdeCable(const VdeUplinkOptions& options, const Log& log, int epoll,
     log_.info(std::string(refused.what()) + "; trying again");
   }
   if (conn_) tell(plug_in());
-  start();
+  thread_.start<&VdeCable::run>(this, "rp-vde", kStack, what_ + ": starting a thread");
 }
 
 VdeCable::~VdeCable() {
   signal(stop_);
-  pthread_join(thread_, nullptr);
-}
-
-void VdeCable::start() {
-  const NoSignals inherited_by_the_thread;
-  pthread_attr_t attributes;
-  pthread_attr_init(&attributes);
-  pthread_attr_setstacksize(&attributes, kStack);
-  const int error = pthread_create(
-      &thread_, &attributes,
-      [](void* self) -> void* {
-        static_cast<VdeCable*>(self)->run();
-        return nullptr;
-      },
-      this);
-  pthread_attr_destroy(&attributes);
-  if (error != 0) throw_errno(what_ + ": starting a thread", error);
+  thread_.join();
 }
 
 void VdeCable::run() noexcept {
-  pthread_setname_np(pthread_self(), "rp-vde");
   for (;;) {
     if (!conn_ && !reopen()) break;
     const bool ended = relay_ ? relay() : wait_for_end();

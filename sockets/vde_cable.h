@@ -10,7 +10,6 @@
 //   whose other end is the port's. What has no room there is dropped, and counted.
 #pragma once
 
-#include <pthread.h>
 #include <signal.h>
 
 #include <atomic>
@@ -21,6 +20,7 @@
 
 #include "base/fd.h"
 #include "base/log.h"
+#include "base/thread.h"
 #include "sockets/datagram_socket.h"
 
 struct vdeconn;
@@ -54,7 +54,6 @@ class VdeCable {
   };
   using Conn = std::unique_ptr<vdeconn, Closer>;
 
-  void start();
   void run() noexcept;
   void open();
   bool reopen() noexcept;
@@ -84,7 +83,7 @@ class VdeCable {
   std::atomic<unsigned> told_{0};
   unsigned heard_ = 0;  ///< the port's
   std::atomic<std::uint64_t> connections_{0}, dropped_{0}, failed_{0};
-  pthread_t thread_{};
+  Thread thread_;
 };
 
 }  // namespace rp::sockets

@@ -10,7 +10,6 @@
 #include <cstring>
 #include <initializer_list>
 
-#include "backend/signal_guard.h"
 #include "backend/vhost_user/channel.h"
 #include "backend/vhost_user/features.h"
 #include "base/error.h"
@@ -183,31 +182,15 @@ Link::Link(const std::string& name, Plug& plug, sw::Offloads can, const Log& log
     if (e.code() != Errc::not_found) throw;
     throw Error(Errc::not_found, "no " + what_ + " runs; start one: ringplug switch " + name);
   }
-  start();
+  thread_.start<&Link::run>(this, "rp-link", kStack, "starting the thread that watches " + what_);
 }
 
 Link::~Link() {
   const std::uint64_t one = 1;
   [[maybe_unused]] const auto n = ::write(stop_.get(), &one, sizeof one);
-  pthread_join(thread_, nullptr);
+  thread_.join();
   // Even if a child that the host forked holds the socket too.
   if (socket_) shutdown(socket_.get(), SHUT_RDWR);
-}
-
-void Link::start() {
-  const SignalsBlocked inherited_by_the_thread;
-  pthread_attr_t attributes;
-  pthread_attr_init(&attributes);
-  pthread_attr_setstacksize(&attributes, kStack);
-  const int error = pthread_create(
-      &thread_, &attributes,
-      [](void* self) -> void* {
-        static_cast<Link*>(self)->run();
-        return nullptr;
-      },
-      this);
-  pthread_attr_destroy(&attributes);
-  if (error != 0) throw_errno("starting the thread that watches " + what_, error);
 }
 
 /// Connected, and not yet told anything. Throws Error.
@@ -291,7 +274,6 @@ bool Link::reconnect(std::string& told) noexcept {
 }
 
 void Link::run() noexcept {
-  pthread_setname_np(pthread_self(), "rp-link");
   while (wait_for_hang_up()) {
     up_.store(false, std::memory_order_relaxed);
     socket_.reset();

@@ -14,7 +14,6 @@
 // ring that is started and disabled would be thrown away.
 #pragma once
 
-#include <pthread.h>
 #include <sys/un.h>
 
 #include <atomic>
@@ -25,6 +24,7 @@
 #include "backend/plug.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "base/thread.h"
 
 namespace rp::backend::vhost_user {
 
@@ -49,7 +49,6 @@ class Link {
 
   enum class Attempt : std::uint8_t { first, again };
 
-  void start();
   void run() noexcept;
   bool wait_for_hang_up() const noexcept;
   bool reconnect(std::string& told) noexcept;
@@ -66,7 +65,7 @@ class Link {
   Fd stop_, socket_;
   std::atomic<bool> up_{false};
   std::atomic<std::uint64_t> connections_{0};
-  pthread_t thread_{};
+  Thread thread_;
 };
 
 }  // namespace rp::backend::vhost_user

@@ -12,7 +12,7 @@
 
 #include <map>
 
-#include "backend/signal_guard.h"
+#include "base/signal_guard.h"
 #include "slirp/slirp_port.h"
 #include "tests/slirp/host.h"
 #include "tests/slirp/mini_guest.h"
@@ -90,7 +90,7 @@ class World {
 
   /// True: frames moved.
   bool turn() {
-    const backend::SignalsBlocked no_signals;
+    const SignalsBlocked no_signals;
     bool moved = send_all();
     for (int i = 0; i < 64 && receive_all(); ++i) moved = true;
     if (moved || !port.arm(now)) return moved;
@@ -111,7 +111,7 @@ class World {
 
   /// Sends one frame past every outbox.
   void inject(sw::PortId from, const Data& frame) {
-    const backend::SignalsBlocked no_signals;
+    const SignalsBlocked no_signals;
     inject_unguarded(from, frame);
   }
 

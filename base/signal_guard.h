@@ -5,7 +5,7 @@
 #include <signal.h>
 #include <time.h>
 
-namespace rp::backend {
+namespace rp {
 
 /// Blocks every signal on this thread for its lifetime, but for SIGBUS, which is how the thread's
 /// own touch of memory that a guest took away shows (lost_memory.h). A SIGPIPE raised meanwhile is
@@ -40,4 +40,4 @@ class SignalsBlocked {
   bool pipe_was_pending_;
 };
 
-}  // namespace rp::backend
+}  // namespace rp
