@@ -23,6 +23,8 @@ constexpr std::uint64_t kWakeupTag = ~std::uint64_t{0};
 constexpr std::size_t kStack = std::size_t{512} << 10;
 /// Busy turns between two looks at what else woke up: commands, and ports that sleep.
 constexpr int kLookEvery = 8;
+/// The same in time: a turn of many frames through sockets takes that long alone.
+constexpr Instant kLookAfter = 100us;
 /// Turns in one dispatch(): the host gets its loop back even under a flood.
 constexpr int kDispatchBudget = 64;
 
@@ -191,7 +193,7 @@ void Loop::activate(sw::PortId id, Instant now) noexcept {
 }
 
 bool Loop::turn() noexcept {
-  const Instant t = now();
+  const Instant t = turned_ = now();
   bool worked = false;
   for (std::size_t i = 0; i < active_.size(); ++i) {
     if (switch_.turn(active_[i].id, t) == 0) {
@@ -215,7 +217,7 @@ bool Loop::turn() noexcept {
 void Loop::wait(int timeout_ms) noexcept {
   std::array<epoll_event, 64> events;
   const int n = epoll_wait(epoll_.get(), events.data(), events.size(), timeout_ms);
-  const Instant t = now();
+  const Instant t = looked_ = now();
   for (int i = 0; i < n; ++i) {
     const std::uint64_t tag = events[static_cast<std::size_t>(i)].data.u64;
     if (tag != kWakeupTag) {
@@ -231,7 +233,7 @@ void Loop::wait(int timeout_ms) noexcept {
 void Loop::run() noexcept {
   int turns_since_wait = 0;
   for (;;) {
-    if (active_.empty() || ++turns_since_wait >= kLookEvery) {
+    if (active_.empty() || ++turns_since_wait >= kLookEvery || turned_ - looked_ >= kLookAfter) {
       wait(active_.empty() ? -1 : 0);
       turns_since_wait = 0;
       const std::lock_guard lock(mutex_);

@@ -88,6 +88,7 @@ class Loop {
   sw::Switch switch_;
   Fd epoll_, wakeup_;
   std::vector<Active> active_;
+  Instant turned_{}, looked_{};  ///< the last turn, and the last look at what sleeps
 
   std::mutex mutex_;
   std::condition_variable done_;
