@@ -5,6 +5,7 @@
 #include <sys/mman.h>
 
 #include <cerrno>
+#include <cstring>
 
 #include "base/error.h"
 
@@ -54,6 +55,15 @@ void DatagramBuffers::put_parts(std::size_t i, const sw::Frame& f) noexcept {
     out_bytes_[out_parts_++] = {const_cast<std::uint8_t*>(p.data), p.len};
 }
 
+/// Where the frame lies as a whole, but for its head's own copy: it came in here. Null: it did not.
+std::uint8_t* DatagramBuffers::place_of(const sw::Frame& f) noexcept {
+  if (f.body.size() != 1) return nullptr;
+  const std::uint8_t* body = f.body[0].data;
+  if (body < memory_ || body >= memory_ + kFrames * kStride) return nullptr;
+  const auto at = static_cast<std::size_t>(body - memory_);
+  return at % kStride >= f.head_len ? memory_ + at - f.head_len : nullptr;
+}
+
 std::size_t DatagramBuffers::fill(std::span<const sw::Frame* const> frames) noexcept {
   std::uint8_t* const small = memory_ + kFrames * kStride;
   std::uint8_t* const large = small + kFrames * kSmall;
@@ -65,6 +75,9 @@ std::size_t DatagramBuffers::fill(std::span<const sw::Frame* const> frames) noex
     const std::size_t parts = f.body.size() + 1;
     if (parts == 1) {
       put(n, f.head_bytes());
+    } else if (std::uint8_t* whole = place_of(f)) {
+      std::memcpy(whole, f.head.data(), f.head_len);
+      put(n, {whole, f.len});
     } else if (f.len <= kSmall) {
       // A short copy costs less than the kernel's look at a second part.
       f.copy_to(small + n * kSmall);

@@ -46,6 +46,7 @@ class DatagramBuffers {
   mmsghdr* out() noexcept { return out_.data(); }
 
  private:
+  std::uint8_t* place_of(const sw::Frame& f) noexcept;
   void put_parts(std::size_t i, const sw::Frame& f) noexcept;
 
   std::uint8_t* memory_;
