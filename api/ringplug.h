@@ -290,6 +290,46 @@ RP_API int rp_switch_manage(rp_switch *sw, const char *path, int *fd, rp_error *
 RP_API int rp_runtime_path(const char *name, const char *suffix, char *out, size_t capacity,
                            rp_error *err);
 
+/* ---- The host ----------------------------------------------------------------------------- */
+
+enum { RP_NIC_UNKNOWN = 0, RP_NIC_PHYSICAL = 1, RP_NIC_VIRTUAL = 2, RP_NIC_PARAVIRTUAL = 3,
+       RP_NIC_SRIOV_VF = 4 };
+
+/* One network device of the host; valid during the call. */
+typedef struct rp_nic_info {
+  size_t size;           /* set by the library */
+  const char *name;
+  uint32_t index;
+  int type;              /* RP_NIC_* */
+  const char *type_name; /* "physical", "virtual", "paravirtual", "sr-iov vf", "unknown" */
+  const char *kind;      /* what made it, as "bridge" or "veth"; "" for none */
+  const char *driver;    /* "" for none */
+  const char *bus;       /* as "pci", "usb" or "virtio"; "" for none */
+  const char *evidence;  /* what decided on the type, for people */
+  uint8_t mac[6];
+  uint32_t mtu;          /* bytes */
+  int up;                /* 1: an administrator has it up */
+} rp_nic_info;
+typedef void (*rp_nic_fn)(void *opaque, const rp_nic_info *info);
+
+/* Calls fn for each network device of the calling thread's network namespace. Whether one is hardware
+ * is told by where the kernel hangs it and what made it, never by its name or address. */
+RP_API int rp_nics_list(rp_nic_fn fn, void *opaque, rp_error *err);
+
+/* One thing that was looked at; valid during the call. */
+typedef struct rp_finding {
+  size_t size;        /* set by the library */
+  const char *what;   /* as "/dev/net/tun" or "CAP_NET_ADMIN" */
+  int fine;           /* 1: nothing is missing */
+  const char *found;  /* one sentence */
+  const char *remedy; /* what to run or to ask for; "" when nothing is missing */
+} rp_finding;
+typedef void (*rp_finding_fn)(void *opaque, const rp_finding *finding);
+
+/* Looks at what this host lets this process do for the modes that use its devices, and calls fn for
+ * each thing. Changes nothing. */
+RP_API int rp_host_examine(rp_finding_fn fn, void *opaque, rp_error *err);
+
 /* ---- Plugs -------------------------------------------------------------------------------- */
 
 /* Offload metadata of a frame: struct virtio_net_hdr in host byte order (virtio 1.2, 5.1.6). All

@@ -39,10 +39,12 @@ inline std::string taken(char* text) {
   return text ? text : "";
 }
 
+int doctor_main(int argc, char** argv);
 int exec_main(int argc, char** argv);
 int locators_main(int argc, char** argv);
 int netns_main(int argc, char** argv);
 int set_main(int argc, char** argv);
+int nics_main(int argc, char** argv);
 int show_main(int argc, char** argv);
 int switch_main(int argc, char** argv);
 int vhost_user_main(int argc, char** argv);

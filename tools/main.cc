@@ -20,9 +20,11 @@ struct Command {
 };
 
 constexpr Command kCommands[] = {
+    {"doctor", "tell what this host lets you do, and what to run where it does not", doctor_main},
     {"exec", "run an emulator, or another libvdeplug program, on a locator", exec_main},
     {"locators", "list the schemes of locators and their options", locators_main},
     {"netns", "run a command in a network of its own that hangs on a locator", netns_main},
+    {"nics", "list this host's network devices, and which are hardware", nics_main},
     {"set", "change a switch that runs: VLANs, isolation, who may use a port", set_main},
     {"show", "tell what a switch that runs is doing", show_main},
     {"switch", "run a switch with a name, uplinks and doors", switch_main},

@@ -229,4 +229,20 @@ def exec_becomes_the_program():
                            "-device", "virtio-net-pci,netdev=ringplug0"], out
 
 
+@test
+def nics_and_doctor_tell_of_this_host():
+    nics = {n["name"]: n for n in json.loads(accepted("nics", "--json"))}
+    assert nics["lo"]["type"] == "virtual" and nics["lo"]["evidence"], nics
+    text = accepted("nics").splitlines()
+    assert text[0].split()[:2] == ["NAME", "TYPE"] and len(text) == len(nics) + 1, text
+    findings = json.loads(accepted("doctor", "--json"))
+    for f in findings:
+        assert f["found"] and f["fine"] == (f["remedy"] == ""), f
+    assert {"/dev/net/tun", "user namespaces"} <= {f["what"] for f in findings}, findings
+    text = accepted("doctor")
+    assert all(f["found"] in text and f["remedy"] in text for f in findings), text
+    for command in "nics", "doctor":
+        refused(2, ["'x'"], command, "x")
+
+
 main()
