@@ -120,6 +120,14 @@ class Mover final : public eth_pktmover_c {
   std::array<unsigned char, kMaxFrame> frame_;
 };
 
+/// To where a Bochs that we don't know surely shows it.
+void say_unknown(const char* missing) {
+  std::fprintf(stderr,
+               "ringplug: ethmod=ringplug is made for Bochs 2.7 to 3.0 and does not know this one: "
+               "it has no %s. Its card is on no network\n",
+               missing);
+}
+
 bool given(const char* text) {
   return text && *text != '\0' && std::strcmp(text, "none") != 0;
 }
@@ -134,6 +142,10 @@ class Locator final : public eth_locator_c {
                            logfunctions* netdev, const char* script) override {
     auto* mover = new (std::nothrow) Mover(netdev, rxh, rxstat);
     if (!mover) return nullptr;
+    if (const char* missing = missing_symbol(kMoverSymbols)) {
+      say_unknown(missing);
+      return mover;
+    }
     if (given(script))
       netdev->error("ringplug: script=%s is ignored; options are part of the locator in ethdev=",
                     script);
@@ -150,17 +162,11 @@ alignas(Locator) std::array<unsigned char, sizeof(Locator)> locator_place;
 Locator* locator = nullptr;
 
 int init(unsigned type) {
-  const char* missing = missing_symbol();
-  if (missing || type != kTypeNet) {
-    // Without a locator Bochs goes on to say that there is no such module; its log may be unusable.
-    std::fprintf(stderr,
-                 "ringplug: ethmod=ringplug is made for Bochs 2.7 to 3.0 and does not know this "
-                 "one: %s%s. Its "
-                 "cards get no network from here\n",
-                 missing ? "it has no " : "modules are of another type", missing ? missing : "");
-    return 0;
-  }
-  locator = new (locator_place.data()) Locator;
+  const char* missing = missing_symbol(kLocatorSymbols);
+  if (!missing && type == kTypeNet)
+    locator = new (locator_place.data()) Locator;
+  else  // Bochs goes on to say that there is no such module
+    say_unknown(missing ? missing : "such type of modules");
   return 0;
 }
 

@@ -13,6 +13,7 @@
 #include <dlfcn.h>
 
 #include <cstdint>
+#include <span>
 
 namespace rp::bochs {
 
@@ -90,20 +91,26 @@ class eth_locator_c {
 
 namespace rp::bochs {
 
-/// The first of the names above that the host program lacks; nullptr: it has all.
-inline const char* missing_symbol() {
-  // Parameter types are part of a name, so that it goes missing when one changes.
-  constexpr const char* kNeeded[] = {
-      "_ZN13eth_locator_cC2EPKc",
-      "_ZN13eth_locator_cD2Ev",
-      "_ZN12logfunctions4infoEPKcz",
-      "_ZN12logfunctions5errorEPKcz",
-      "_ZN14bx_pc_system_c14register_timerEPvPFvS0_EjbbPKc",
-      "_ZN14bx_pc_system_c16deactivate_timerEj",
-      "_ZN14bx_pc_system_c15unregisterTimerEj",
-      "bx_pc_system",
-  };
-  for (const char* name : kNeeded)
+// Parameter types are part of a name, so that it goes missing when one changes.
+
+/// What a locator needs to exist.
+inline constexpr const char* kLocatorSymbols[] = {
+    "_ZN13eth_locator_cC2EPKc",
+    "_ZN13eth_locator_cD2Ev",
+};
+/// What a mover needs to move frames.
+inline constexpr const char* kMoverSymbols[] = {
+    "_ZN12logfunctions4infoEPKcz",
+    "_ZN12logfunctions5errorEPKcz",
+    "_ZN14bx_pc_system_c14register_timerEPvPFvS0_EjbbPKc",
+    "_ZN14bx_pc_system_c16deactivate_timerEj",
+    "_ZN14bx_pc_system_c15unregisterTimerEj",
+    "bx_pc_system",
+};
+
+/// The first of these names that the host program lacks; nullptr: it has all.
+inline const char* missing_symbol(std::span<const char* const> names) {
+  for (const char* name : names)
     if (!dlsym(RTLD_DEFAULT, name)) return name;
   return nullptr;
 }

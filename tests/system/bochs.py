@@ -72,9 +72,11 @@ def card(name, ethmod, ethdev, mac=MAC, script=None):
 class Bochs:
     """One Bochs; `lines` go into its bochsrc. It boots the CD, if there is one."""
 
-    def __init__(self, *lines, cdrom=None, floppy=None, environment=None):
+    def __init__(self, *lines, cdrom=None, floppy=None, environment=None,
+                 program="bochs"):
         self._stack = contextlib.ExitStack()
         self._lines = list(lines)
+        self._program = program
         self._environment = environment or qemu.environment()
         if cdrom:
             self._lines += [f'ata0-master: type=cdrom, path="{cdrom}", status=inserted',
@@ -109,7 +111,7 @@ class Bochs:
         bochsrc, commands = directory / "bochsrc", directory / "commands"
         bochsrc.write_text(BOCHSRC.replace("LOG", str(self._log)) + "\n".join(self._lines) + "\n")
         commands.write_text("c\n")
-        self.command = ["bochs", "-q", "-f", str(bochsrc), "-rc", str(commands)]
+        self.command = [self._program, "-q", "-f", str(bochsrc), "-rc", str(commands)]
         ours, theirs = pty.openpty()
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 100, 0, 0))
         environment = dict(self._environment, TERM="xterm", LTDL_LIBRARY_PATH=modules_path())

@@ -2,6 +2,7 @@
 """test_bochs.py - unmodified Bochs loads our module: several cards at once, and what may go wrong."""
 
 import pathlib
+import shutil
 import subprocess
 import tempfile
 import unittest
@@ -129,6 +130,31 @@ class IsaCard(_Bochs):
         """ne2k (ISA): a question by ARP is answered"""
         self.assertTrue([c for c in self.vm.complaints() if "shutdown requested" in c],
                         self.vm.complaints())
+
+
+class Unknown(_Bochs):
+    """A Bochs whose clock has another interface: a copy in which its name is another."""
+
+    @classmethod
+    def setUpClass(cls):
+        directory = tempfile.TemporaryDirectory(prefix="ringplug-bochs-")
+        cls.addClassCleanup(directory.cleanup)
+        known = b"_ZN14bx_pc_system_c15unregisterTimerEj"
+        binary = pathlib.Path(shutil.which("bochs-bin")).read_bytes()
+        if known not in binary:
+            raise unittest.SkipTest("this Bochs is another already")
+        program = pathlib.Path(directory.name) / "bochs-bin"
+        program.write_bytes(binary.replace(known, known[:-1] + b"m"))
+        program.chmod(0o755)
+        cls.run_to_the_end("pci: enabled=1, chipset=i440fx, slot1=e1000",
+                           bochs.card("e1000", "ringplug", "slirp"), program=str(program))
+
+    def test_said(self):
+        """a Bochs that we don't know: a sentence, and it boots all the same"""
+        self.assertIn("does not know this one: it has no _ZN14bx_pc_system_c15unregisterTimerEj",
+                      self.vm.screen())
+        self.assertIn("p[BIOS  ] >>PANIC<< No bootable device.", self.vm.complaints())
+        self.assertEqual(self.status, 1)
 
 
 class Mistakes(_Bochs):
