@@ -211,7 +211,8 @@ TEST_F(Bochs, UnpluggingLeavesNothing) {
   { BochsCard warm_up("slirp"); }
   const process_state before = process_state_now();
   for (int i = 0; i < 3; ++i) {
-    BochsCard card("slirp"), other("switch:lan0");
+    // Not on lan_, which is in this process too and lets go of a plug when it gets to it.
+    BochsCard card("slirp"), other("null");
     bochs_tick();
   }
   const process_state after = process_state_settled(before);
