@@ -22,7 +22,7 @@ import uml
 from test_vde_tools import Packets, Stream
 
 RINGPLUG = qemu.BUILD / "tools" / "ringplug"
-PATIENCE = 20
+PATIENCE = 60
 ALL = b"\xff" * 6
 MACS = [bytes([2, 0, 0, 0, 0, n]) for n in range(1, 6)]
 PAGE = b"a page from the host\n"
@@ -467,7 +467,12 @@ class Bochs(_Door):
         bochs = self.start("env", "TERM=xterm", "bochs", "-q", "-f", str(rc), "-rc", str(go),
                            stdin=subprocess.PIPE, stdout=subprocess.DEVNULL,
                            stderr=subprocess.DEVNULL)
-        eventually(lambda: len(self.ports()) == 1, "Bochs did not come in")
+        try:
+            eventually(lambda: len(self.ports()) == 1)
+        except AssertionError:
+            log = pathlib.Path(self.directory) / "bochs.log"
+            said = log.read_text(errors="replace")[-2000:] if log.exists() else "no log"
+            self.fail(f"Bochs ({bochs.poll()}) did not come in: {said}")
         self.assertEqual(list(self.ports()), [f"vde:{bochs.pid}"])
         bochs.kill()
         bochs.wait()
