@@ -57,8 +57,9 @@ std::unique_ptr<rp_plug> plug_linked(const char* locator, const rp_plug_options&
   const auto link = backend::mode_of(parsed).link;
   if (!link) return nullptr;
   auto plug = std::make_unique<rp_plug>(backend::PlugMemory::create());
-  plug->remote = std::make_unique<Remote>(
-      link(parsed, plug->plug, offloads_of(o.offloads), Log(o.log, o.log_opaque)));
+  auto linked = link(parsed, plug->plug, offloads_of(o.offloads), Log(o.log, o.log_opaque));
+  if (!linked) return nullptr;
+  plug->remote = std::make_unique<Remote>(std::move(linked));
   return plug;
 }
 

@@ -3,6 +3,7 @@
 #include "backend/modes.h"
 
 #include <algorithm>
+#include "backend/isolation.h"
 
 #include "backend/null_port.h"
 #include "backend/plug_port.h"
@@ -22,10 +23,27 @@ void no_options(const std::function<void(const OptionDoc&)>&) {}
 
 void slirp_options(const std::function<void(const OptionDoc&)>& fn) {
   for (const auto& o : slirp::options()) fn(o);
+  fn(isolate_option());
 }
 
 std::unique_ptr<sw::Port> open_slirp(const Locator& l, const Opening& how) {
-  return std::make_unique<slirp::SlirpPort>(slirp::make_config(l.params), how.log, how.now);
+  Locator inner = l;
+  const bool isolate = take_isolate(inner);
+  auto config = slirp::make_config(inner.params);
+  if (!isolate) return std::make_unique<slirp::SlirpPort>(std::move(config), how.log, how.now);
+  const Isolated process(inner, how.log);
+  return std::make_unique<PlugPort>(process.name(), how.log, process.restart());
+}
+
+/// Only a NAT in a process of its own is a switch that the plug can be on.
+std::unique_ptr<vhost_user::Link> link_slirp(const Locator& l, Plug& plug, sw::Offloads can,
+                                             const Log& log) {
+  Locator inner = l;
+  if (!take_isolate(inner)) return nullptr;
+  take_policy(inner);
+  slirp::make_config(inner.params);
+  const Isolated process(inner, log);
+  return std::make_unique<vhost_user::Link>(process.name(), plug, can, log, process.restart());
 }
 
 /// Of a scheme in tap/: its table of options, and what opens it.
@@ -84,7 +102,7 @@ bool starts(const Locator& l) {
 
 std::unique_ptr<sw::Port> open_switch(const Locator& l, const Opening& how) {
   if (!how.door)
-    return joined(l.target, starts(l),
+    return joined(l.target, starts(l), how.log,
                   [&] { return std::make_unique<PlugPort>(l.target, how.log); });
   refuse_options(l);
   return std::make_unique<vhost_user::Door>(l.target);
@@ -92,7 +110,7 @@ std::unique_ptr<sw::Port> open_switch(const Locator& l, const Opening& how) {
 
 std::unique_ptr<vhost_user::Link> link_switch(const Locator& l, Plug& plug, sw::Offloads can,
                                               const Log& log) {
-  return joined(l.target, starts(l),
+  return joined(l.target, starts(l), log,
                 [&] { return std::make_unique<vhost_user::Link>(l.target, plug, can, log); });
 }
 
@@ -122,7 +140,7 @@ std::unique_ptr<sw::Port> open_vde(const Locator& l, const Opening& how) {
 
 constexpr Mode kModes[] = {
     {"slirp", "", "user-mode NAT: needs no rights, the guest reaches what the host reaches",
-     "slirp?hostfwd=tcp:127.0.0.1:2222-:22", slirp_options, open_slirp, nullptr},
+     "slirp?hostfwd=tcp:127.0.0.1:2222-:22", slirp_options, open_slirp, link_slirp},
     {"switch", "NAME", "a switch in another process, through shared memory; as a door, its name",
      "switch:lan0", switch_options, open_switch, link_switch},
     {"vhost-user", "PATH", "a virtio-net guest's rings in its own memory, over a UNIX socket",

@@ -32,8 +32,8 @@ struct Mode {
   void (*each_option)(const std::function<void(const OptionDoc&)>&);
   /// Opens the port. Throws Error and leaves nothing behind.
   std::unique_ptr<sw::Port> (*open)(const Locator&, const Opening&);
-  /// Joins a plug to what the locator names, where that is a switch already. Null: it is none, the
-  /// plug needs a switch. Throws Error.
+  /// Joins a plug to what the locator names, where that is a switch already. Null, or a function
+  /// that returns null: it is none, the plug needs a switch. Throws Error.
   std::unique_ptr<vhost_user::Link> (*link)(const Locator&, Plug&, sw::Offloads, const Log&);
 };
 

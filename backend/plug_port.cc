@@ -4,11 +4,13 @@
 
 #include <poll.h>
 
+#include <utility>
+
 namespace rp::backend {
 
-PlugPort::PlugPort(const std::string& name, const Log& log)
+PlugPort::PlugPort(const std::string& name, const Log& log, std::function<void()> restart)
     : plug_(PlugMemory::create()),
-      link_(std::make_unique<vhost_user::Link>(name, plug_, kOffloads, log)) {}
+      link_(std::make_unique<vhost_user::Link>(name, plug_, kOffloads, log, std::move(restart))) {}
 
 PlugPort::~PlugPort() = default;
 

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <array>
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -19,7 +20,8 @@ namespace rp::backend {
 class PlugPort final : public sw::Port {
  public:
   /// Joins the switch `name`. Throws Error.
-  PlugPort(const std::string& name, const Log& log);
+  /// `restart`: as of vhost_user::Link.
+  PlugPort(const std::string& name, const Log& log, std::function<void()> restart = {});
   ~PlugPort() override;
 
   int poll_fd() const noexcept override { return plug_.fd(); }

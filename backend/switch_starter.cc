@@ -6,12 +6,14 @@
 #include <fcntl.h>
 #include <glib.h>
 #include <poll.h>
+#include <sys/random.h>
 #include <unistd.h>
 
 #include <array>
 #include <cerrno>
 #include <chrono>
 #include <filesystem>
+#include <sstream>
 
 #include "base/orphan.h"
 #include "config.h"
@@ -68,7 +70,7 @@ std::string listen_to(int fd) {
 
 }  // namespace
 
-void start_switch(const std::string& name) {
+void start_switch(const std::string& name, const Log& log, const std::string& uplink) {
   const std::string what = "starting switch '" + name + "'";
   const std::string program = command();
   int pipe[2];
@@ -76,15 +78,31 @@ void start_switch(const std::string& name) {
   const Fd hears(pipe[0]);
   Fd says(pipe[1]);
   // A log line after that is lost: nobody would be there to read it.
+  const std::string option = "--uplink=" + uplink;
   const char* argv[] = {program.c_str(), "switch",       name.c_str(),
-                        "--one-off",     "--ready-fd=3", nullptr};
+                        "--one-off",     "--ready-fd=3", uplink.empty() ? nullptr : option.c_str(),
+                        nullptr};
   const Inherited inherited[] = {{says.get(), 2}, {says.get(), 3}};
   start_orphan(argv, inherited, what);
   says.reset();
   std::string said = listen_to(hears.get());
-  if (said.ends_with(kReady) || said.find("runs already") != said.npos) return;
+  if (said.ends_with(kReady)) {
+    std::istringstream lines(said.substr(0, said.size() - kReady.size()));
+    for (std::string line; std::getline(lines, line);) log.info(line);
+    return;
+  }
+  if (said.find("runs already") != said.npos) return;
   while (said.ends_with('\n')) said.pop_back();
   throw Error(Errc::system, what + ": " + (said.empty() ? program + " ended at once" : said));
+}
+
+std::string private_name(const std::string& prefix) {
+  std::array<unsigned char, 8> random;
+  if (getrandom(random.data(), random.size(), 0) != static_cast<ssize_t>(random.size()))
+    throw_errno("no random name", errno);
+  std::string name = prefix + '-' + std::to_string(getpid()) + '-';
+  for (const unsigned b : random) name += static_cast<char>('a' + b % 26);
+  return name;
 }
 
 }  // namespace rp::backend

@@ -8,17 +8,22 @@
 #include <string>
 
 #include "base/error.h"
+#include "base/log.h"
 
 namespace rp::backend {
 
-/// Starts the switch and waits until it is ready, 10 seconds at most. Returns as well when another
-/// process was faster. Throws Error: there is no `ringplug` to run, or what it complains of.
-void start_switch(const std::string& name);
+/// Starts the switch, with an uplink if one is given, and waits until it is ready, 10 seconds at
+/// most. Returns as well when another process was faster. What it says meanwhile is logged. Throws
+/// Error: there is no `ringplug` to run, or what it complains of.
+void start_switch(const std::string& name, const Log& log, const std::string& uplink = {});
+
+/// A name that no switch of this process has had, nor one of another process.
+std::string private_name(const std::string& prefix);
 
 /// open(), which throws Errc::not_found when no switch `name` runs; that is started then, if
 /// `start`.
 template <typename Open>
-auto joined(const std::string& name, bool start, Open&& open) {
+auto joined(const std::string& name, bool start, const Log& log, Open&& open) {
   // One that was ending while we came is gone when we come again.
   for (int attempts = start ? 3 : 0;; --attempts) {
     try {
@@ -26,7 +31,7 @@ auto joined(const std::string& name, bool start, Open&& open) {
     } catch (const Error& e) {
       if (e.code() != Errc::not_found || attempts == 0) throw;
     }
-    start_switch(name);
+    start_switch(name, log);
   }
 }
 

@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <cstring>
 #include <initializer_list>
+#include <utility>
 
 #include "backend/vhost_user/channel.h"
 #include "backend/vhost_user/features.h"
@@ -168,12 +169,14 @@ void start_ring(const Requests& back_end, const Ring& r) {
 
 }  // namespace
 
-Link::Link(const std::string& name, Plug& plug, sw::Offloads can, const Log& log)
+Link::Link(const std::string& name, Plug& plug, sw::Offloads can, const Log& log,
+           std::function<void()> restart)
     : what_("switch '" + name + "'"),
       address_(unix_address(runtime_path(name, ".plug"), what_)),
       plug_(plug),
       features_(features_for(can)),
-      log_(log) {
+      log_(log),
+      restart_(std::move(restart)) {
   stop_.reset(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   if (!stop_) throw_errno("making an eventfd", errno);
   try {
@@ -260,6 +263,7 @@ bool Link::wait_for_hang_up() const noexcept {
 /// False: not yet. `told`: the last reason that was logged.
 bool Link::reconnect(std::string& told) noexcept {
   try {
+    if (restart_) restart_();
     connect(Attempt::again);
     return true;
   } catch (const Error& e) {

@@ -529,6 +529,31 @@ def a_switch_that_nobody_runs_is_started_and_ends_with_its_last_visitor():
 
 
 @test
+def an_isolated_nat_comes_back_when_it_dies():
+    with Home() as home:
+        switch = home.start("lan0", "--uplink=slirp?isolate=on&net=10.9.0.0/24&isolated=on")
+        nat, = [name.removesuffix(".control") for name in home.left()
+                if name.startswith("slirp-") and name.endswith(".control")]
+        first = home.show(nat)
+        assert first["ports"][0]["name"] == "slirp" and first["pid"] != switch.pid, first
+        with open(f"/proc/{first['pid']}/cmdline", encoding="ascii") as line:
+            assert "--uplink=slirp?net=10.9.0.0/24&isolated=on" in line.read().split("\0")
+        eventually(lambda: home.show("lan0")["ports"][0]["link"])
+        os.kill(first["pid"], signal.SIGKILL)
+        eventually(lambda: f'"pid" : {first["pid"]}' not in home.run("show", "--json", nat).stdout
+                   and home.run("show", nat).returncode == 0
+                   and home.show("lan0")["ports"][0]["link"])
+        second = home.show(nat)["pid"]
+        assert switch.end() == 0
+        eventually(lambda: not pathlib.Path(f"/proc/{second}").exists())
+        eventually(lambda: home.left() == [])
+        home.refused(2, ["isolate=maybe", "on or off"], "switch", "lan0",
+                     "--uplink=slirp?isolate=maybe")
+        home.refused(2, ["net=x"], "switch", "lan0", "--uplink=slirp?isolate=on&net=x")
+        assert not any(name.startswith("slirp-") for name in home.left())
+
+
+@test
 def one_off_ends_when_nobody_comes():
     with Home() as home:
         p = home.popen("switch", "lan0", "--one-off", "--uplink=null")

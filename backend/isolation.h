@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// isolation.h - isolate=on: a mode in a process of its own, joined by the shared-memory ring.
+//
+// The process is a switch with a private name whose uplink is the mode. It ends when we leave it,
+// and is started again when it dies; the ring goes on, the connections that it carried are lost.
+#pragma once
+
+#include <functional>
+#include <string>
+
+#include "backend/locator.h"
+#include "base/log.h"
+#include "base/option.h"
+
+namespace rp::backend {
+
+OptionDoc isolate_option();
+
+/// Takes `isolate` out of the locator: its params and its text. Throws Error.
+bool take_isolate(Locator& locator);
+
+class Isolated {
+ public:
+  /// Starts the process with the locator as its uplink. Throws Error.
+  Isolated(const Locator& locator, const Log& log);
+
+  const std::string& name() const noexcept { return name_; }
+  /// Starts it again where it does not run. Throws Error.
+  std::function<void()> restart() const;
+
+ private:
+  std::string name_, uplink_;
+  Log log_;
+};
+
+}  // namespace rp::backend
