@@ -12,6 +12,7 @@
 #include "backend/vhost_user/door.h"
 #include "backend/vhost_user/open.h"
 #include "slirp/slirp_port.h"
+#include "sockets/seqpacket_door.h"
 #include "sockets/vde_options.h"
 #include "sockets/vde_uplink.h"
 #include "tap/open.h"
@@ -122,6 +123,17 @@ std::unique_ptr<sw::Port> open_vhost_user(const Locator& l, const Opening&) {
   return std::make_unique<vhost_user::Port>(vhost_user::make_options(l));
 }
 
+void seqpacket_options(const std::function<void(const OptionDoc&)>& fn) {
+  for (const auto& o : sockets::seqpacket_options()) fn(o);
+}
+
+std::unique_ptr<sw::Port> open_seqpacket(const Locator& l, const Opening& how) {
+  if (!how.door)
+    throw Error(Errc::unsupported, l.text + ": is a door only, which listens for emulators");
+  return std::make_unique<sockets::SeqpacketDoor>(
+      sockets::make_seqpacket_options(l.target, l.params));
+}
+
 void vde_options(const std::function<void(const OptionDoc&)>& fn) {
   const auto door = sockets::vde_door_options();
   for (const auto& o : door) fn(o);
@@ -148,6 +160,8 @@ constexpr Mode kModes[] = {
     {"vde", "PATH|URL",
      "a VDE network that libvdeplug opens; as a door, a VDE switch at PATH for stock VDE programs",
      "vde:/tmp/lan0", vde_options, open_vde, nullptr},
+    {"seqpacket", "PATH", "a door for programs that pass bare frames over SOCK_SEQPACKET",
+     "seqpacket:/tmp/uml0.sock", seqpacket_options, open_seqpacket, nullptr},
     {"tap", "NAME", "a tap device of the host: made here, or there already", "tap:tap0?bridge=br0",
      host_options<tap::tap_options>, open_host<tap::open_tap>, nullptr},
     {"tun", "NAME", "an IP device of the host, which answers Ethernet guests as a gateway",

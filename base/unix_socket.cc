@@ -53,14 +53,14 @@ std::string peer_of(const Fd& connected) {
 }
 
 /// Takes away what a dead process left at the address. Under the lock of its directory.
-void clear_stale(const sockaddr_un& a, const std::string& what) {
+void clear_stale(const sockaddr_un& a, const std::string& what, int type) {
   struct stat st;
   if (lstat(a.sun_path, &st) != 0) return;
   const std::string path = a.sun_path;
   if (!S_ISSOCK(st.st_mode))
     throw Error(Errc::invalid, what + ": " + path + " exists and is no socket");
   // Non-blocking: a listener whose queue is full is live as well.
-  const Fd probe(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  const Fd probe(socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (!probe) throw_errno(what, errno);
   if (connect(probe.get(), generic(a), sizeof a) == 0)
     throw Error(Errc::busy, what + ": " + peer_of(probe) + " listens on " + path);
@@ -92,13 +92,14 @@ sockaddr_un unix_address(const std::string& path, const std::string& what) {
   return a;
 }
 
-UnixListener::UnixListener(const sockaddr_un& address, int backlog, const std::string& what) {
+UnixListener::UnixListener(const sockaddr_un& address, int backlog, const std::string& what,
+                           int type) {
   std::error_code no_folder;
   path_ = std::filesystem::absolute(address.sun_path, no_folder);
   if (no_folder) throw_errno(what + ": " + address.sun_path, no_folder.value());
   const Fd locked = lock_folder(path_, what);
-  clear_stale(address, what);
-  Fd s(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  clear_stale(address, what, type);
+  Fd s(socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   // The mode of the socket is what bind() makes the file of, so it is never wider.
   if (!s || fchmod(s.get(), 0600) != 0) throw_errno(what, errno);
   if (bind(s.get(), generic(address), sizeof address) != 0) throw_errno(what + ": " + path_, errno);

@@ -8,6 +8,7 @@
 // inode tells.
 #pragma once
 
+#include <sys/socket.h>
 #include <sys/types.h>
 #include <sys/un.h>
 
@@ -20,14 +21,15 @@ namespace rp {
 /// The address of a path. Throws Error (`what` starts its sentence) when it is empty or too long.
 sockaddr_un unix_address(const std::string& path, const std::string& what);
 
-/// A listening stream socket, mode 0600, that takes its path away again when it goes.
+/// A listening socket, mode 0600, that takes its path away again when it goes.
 class UnixListener {
  public:
   UnixListener() = default;
   /// Listens, close-on-exec and non-blocking. `what` starts the sentences of errors. Throws Error:
   /// busy when a process listens there (the sentence has its pid), invalid when something else than
   /// a socket lies there.
-  UnixListener(const sockaddr_un& address, int backlog, const std::string& what);
+  UnixListener(const sockaddr_un& address, int backlog, const std::string& what,
+               int type = SOCK_STREAM);
   ~UnixListener();
   UnixListener(UnixListener&& other) noexcept;
   UnixListener& operator=(UnixListener&& other) noexcept;

@@ -121,6 +121,17 @@ TEST(UnixListener, ASocketOfAnotherTypeIsLife) {
   EXPECT_EQ(refusal(folder / "s").code(), Errc::busy);
 }
 
+TEST(UnixListener, OfPackets) {
+  const TempFolder folder;
+  const auto a = unix_address(folder / "s", "door");
+  bound(folder / "s", SOCK_SEQPACKET);
+  const UnixListener listener(a, 8, "door", SOCK_SEQPACKET);
+  const Fd s(socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0));
+  EXPECT_EQ(connect(s.get(), reinterpret_cast<const sockaddr*>(&a), sizeof a), 0);
+  EXPECT_THROW(UnixListener(a, 8, "door", SOCK_SEQPACKET), Error);
+  EXPECT_EQ(refusal(folder / "s").code(), Errc::busy) << "of another type";
+}
+
 TEST(UnixListener, ADeadOneIsReplaced) {
   const TempFolder folder;
   const auto path = folder / "s";

@@ -87,11 +87,13 @@ class _Door(unittest.TestCase):
         self.directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="ringplug-door-"))
         self.path = f"{self.directory}/net"
         self.process = None
+        self.bess = f"{self.directory}/bess"
         self.start_switch()
         self._clients = 0
 
     def start_switch(self):
         arguments = [f"--uplink={u}" for u in self.uplinks] + [f"--door=vde:{self.path}{self.options}"]
+        arguments.append(f"--door=seqpacket:{self.bess}")
         self.process = self.start(str(RINGPLUG), "switch", "lan0", *arguments, text=True,
                                   stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                   stderr=subprocess.PIPE)
@@ -539,6 +541,20 @@ class Guests(_Door):
     def test_uml_daemon(self):
         """User-mode Linux eth0=daemon,MAC,unix,PATH/ctl: DHCP and a page through slirp"""
         self.uml(f"daemon,52:54:00:12:34:56,unix,{self.path}/ctl")
+
+    def test_uml_bess(self):
+        """User-mode Linux vec0:transport=bess,dst=SOCKET on a seqpacket door"""
+        why = uml.available()
+        if why:
+            self.skipTest(why)
+        script = "ip link set vec0 up; " + self.script("vec0").replace("SCRIPT", "/dhcp")
+        try:
+            said = uml.run(f"transport=bess,dst={self.bess},mac=52:54:00:12:34:56", script,
+                           device="vec0:")
+        except uml.Unable as why:
+            self.skipTest(str(why))
+        self.assertIn("lease=10.0.2.15", said)
+        self.assertTrue(said.endswith(PAGE.decode()), said)
 
     def test_uml_vde(self):
         """User-mode Linux eth0=vde,PATH: DHCP and a page through slirp"""

@@ -60,12 +60,12 @@ def _initrd(directory, script):
     return archive
 
 
-def run(network, script, seconds=120, started=None):
-    """Boots with eth0=NETWORK and runs the script; returns what that printed. `started` is called
-    when the kernel runs."""
+def run(network, script, seconds=120, started=None, device="eth0="):
+    """Boots with eth0=NETWORK, or another device, and runs the script; returns what that printed.
+    `started` is called when the kernel runs."""
     with tempfile.TemporaryDirectory(prefix="ringplug-uml-") as directory:
         command = [UML, "mem=96M", f"initrd={_initrd(directory, script)}", "rdinit=/init",
-                   f"eth0={network}", f"uml_dir={directory}", f"umid=u{os.getpid()}",
+                   f"{device}{network}", f"uml_dir={directory}", f"umid=u{os.getpid()}",
                    "con=null", "con0=null,fd:1", "quiet"]
         if uml_fp.needed():
             command = [sys.executable, uml_fp.__file__, *command, uml_fp.KERNEL_ARGUMENT]
