@@ -71,7 +71,7 @@ class Backend:
                                   stderr=subprocess.DEVNULL)
         try:
             for _ in range(100):
-                if netns.reaches_listener(5201):
+                if netns.has_listener(5201):
                     break
                 time.sleep(0.02)
             before = self.cpu()

@@ -128,8 +128,12 @@ def bulk(sender, receiver, address, size=100 * MIB):
     return digest.hexdigest(), got.sha256
 
 
-def reaches_listener(port):
-    """True when somebody listens on the port of this namespace's loopback; connects to nobody."""
-    with open("/proc/net/tcp") as table:
-        return any(line.split()[1].endswith(f":{port:04X}") and line.split()[3] == "0A"
-                   for line in table.readlines()[1:])
+def has_listener(port):
+    """True when somebody listens on the port in this thread's namespace, on any IPv4 address, or on
+    any IPv6 one; connects to nobody."""
+    found = False
+    for table in "tcp", "tcp6":
+        with open(f"/proc/thread-self/net/{table}") as lines:
+            found |= any(line.split()[1].endswith(f":{port:04X}") and line.split()[3] == "0A"
+                         for line in list(lines)[1:])
+    return found
