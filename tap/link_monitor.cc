@@ -67,7 +67,8 @@ void LinkMonitor::read(unsigned watched, void (*fn)(void*, const LinkEvent&),
                        void* opaque) noexcept {
   alignas(8) std::array<char, kMessage> bytes;
   for (int i = 0; i < kBudget; ++i) {
-    const ssize_t got = recv(socket_.get(), bytes.data(), bytes.size(), 0);
+    const ssize_t got = receive_from_kernel(socket_.get(), bytes.data(), bytes.size());
+    if (got < 0 && errno == EINTR) continue;
     if (got < 0 && errno == ENOBUFS) {
       ask(watched);
       continue;

@@ -87,6 +87,15 @@ Fd Netlink::open_socket() {
   return fd;
 }
 
+ssize_t receive_from_kernel(int socket, void* bytes, std::size_t size) noexcept {
+  sockaddr_nl from{};
+  socklen_t length = sizeof from;
+  const ssize_t got = recvfrom(socket, bytes, size, 0, reinterpret_cast<sockaddr*>(&from), &length);
+  if (got < 0 || from.nl_pid == 0) return got;
+  errno = EINTR;
+  return -1;
+}
+
 int Netlink::ask(Request& request, const Answer& answer) {
   why_.clear();
   nlmsghdr* m = request.message();
@@ -96,7 +105,7 @@ int Netlink::ask(Request& request, const Answer& answer) {
   if (send(socket_.get(), m, m->nlmsg_len, MSG_NOSIGNAL) < 0) return errno;
   alignas(8) std::array<char, kAnswer> bytes;
   for (;;) {
-    const ssize_t got = recv(socket_.get(), bytes.data(), bytes.size(), 0);
+    const ssize_t got = receive_from_kernel(socket_.get(), bytes.data(), bytes.size());
     if (got < 0 && errno == EINTR) continue;
     if (got < 0) return errno;
     int left = static_cast<int>(got);

@@ -6,6 +6,8 @@
 // holds it.
 #pragma once
 
+#include <sys/types.h>
+
 #include <array>
 #include <cstdint>
 #include <functional>
@@ -78,6 +80,10 @@ class Netlink {
   std::uint32_t sequence_ = 0;
   std::string why_;
 };
+
+/// recv() of what the kernel itself says: whoever is root in a namespace may send to sockets there.
+/// What others sent is -1 with EINTR.
+ssize_t receive_from_kernel(int socket, void* bytes, std::size_t size) noexcept;
 
 /// Throws Error: what, errno's text, the kernel's words when there are any, and for a right that is
 /// missing how to get along.

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <linux/netlink.h>
 #include <linux/nsfs.h>
+#include <poll.h>
 #include <sched.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
@@ -15,9 +16,9 @@
 #include <charconv>
 
 #include "base/error.h"
+#include "base/quiet_child.h"
 #include "tap/netlink.h"
 #include "tap/pass_fd.h"
-#include "base/quiet_child.h"
 
 namespace rp::tap {
 namespace {
@@ -74,6 +75,10 @@ NetworkSpace::NetworkSpace(const std::string& target, std::string what) : what_(
     path = "/proc/" + target + "/ns/net";
   }
   net_ = open_namespace(path, what_);
+  // Its number may have been another's by the time the file was opened.
+  pollfd ended{process_.get(), POLLIN, 0};
+  if (process_ && poll(&ended, 1, 0) != 0)
+    throw Error(Errc::not_found, what_ + ": there is no process " + target);
   user_.reset(ioctl(net_.get(), NS_GET_USERNS));
   if (user_ && same_file(user_, "/proc/self/ns/user")) user_.reset();
 }

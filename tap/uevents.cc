@@ -16,6 +16,7 @@
 #include <string_view>
 
 #include "base/error.h"
+#include "tap/netlink.h"
 
 namespace rp::tap {
 namespace {
@@ -89,7 +90,7 @@ void Uevents::find(const std::string& kind, const std::string& name, const std::
   std::array<char, 8192> bytes;
   pollfd p{socket_.get(), POLLIN, 0};
   while (poll(&p, 1, kPatienceMs) > 0) {
-    const ssize_t n = recv(socket_.get(), bytes.data(), bytes.size(), 0);
+    const ssize_t n = receive_from_kernel(socket_.get(), bytes.data(), bytes.size());
     if (n <= 0) continue;
     const std::string_view message(bytes.data(), static_cast<std::size_t>(n));
     if (value_of(message, "ACTION") != "add" ||

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // netlink_test.cc - devices made, changed and removed over netlink, in a network of their own.
 #include <gtest/gtest.h>
-#include <linux/if_link.h>
+#include <linux/rtnetlink.h>
 
 #include "tap/link_monitor.h"
 #include "tap/links.h"
@@ -144,6 +144,34 @@ TEST(LinkMonitor, HearsOfDevices) {
         remove_link(n, index, "test");
         collect();
         EXPECT_EQ(heard.back(), "-br0");
+      },
+      kNoNode);
+}
+
+// Root of a namespace may send to whatever listens in there.
+TEST(LinkMonitor, OnlyTheKernelIsBelieved) {
+  in_network(
+      [] {
+        tap::LinkMonitor monitor;
+        sockaddr_nl to{};
+        socklen_t length = sizeof to;
+        getsockname(monitor.fd(), reinterpret_cast<sockaddr*>(&to), &length);
+        to.nl_groups = 0;
+        tap::Request forged(RTM_DELLINK, 0);
+        forged.header<ifinfomsg>().ifi_index = 1;
+        forged.put_text(IFLA_IFNAME, "lo");
+        const Fd s = tap::Netlink::open_socket();
+        EXPECT_GT(sendto(s.get(), forged.message(), forged.message()->nlmsg_len, 0,
+                         reinterpret_cast<const sockaddr*>(&to), length),
+                  0)
+            << errno;
+        int heard = 0;
+        auto count = [&](const tap::LinkEvent&) { ++heard; };
+        monitor.each(0, count);
+        EXPECT_EQ(heard, 0);
+        monitor.ask(1);
+        monitor.each(0, count);
+        EXPECT_EQ(heard, 1);
       },
       kNoNode);
 }
