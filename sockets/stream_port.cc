@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// stream_port.cc - the end of a connection, and why.
+#include "sockets/stream_port.h"
+
+#include <sys/epoll.h>
+
+#include <cerrno>
+
+#include "base/error.h"
+
+namespace rp::sockets {
+namespace {
+
+/// Between two lines in the log.
+constexpr Instant kQuiet = std::chrono::seconds(1);
+
+}  // namespace
+
+void StreamHouse::complain(const std::string& sentence, Instant now) noexcept {
+  if (now < next_complaint) return;
+  next_complaint = now + kQuiet;
+  log.warning(name + ": " + sentence);
+}
+
+StreamPort::StreamPort(Fd connection, std::string peer, std::shared_ptr<StreamHouse> house)
+    : house_(std::move(house)),
+      peer_(std::move(peer)),
+      epoll_(epoll_create1(EPOLL_CLOEXEC)),
+      stream_(epoll_.get(), house_->limits) {
+  if (!epoll_ || !stream_.open(std::move(connection))) throw_errno("watching a socket", errno);
+  ++house_->guests;
+}
+
+void StreamPort::receive(sw::Burst& burst, Instant now) noexcept {
+  if (gone_) return;
+  stream_.receive(burst);
+  if (!stream_.ended() || !burst.empty()) return;
+  gone_ = true;
+  if (stream_.bad_length() != 0)
+    house_->complain(peer_ + " announced a frame of " + std::to_string(stream_.bad_length()) +
+                         " bytes, which no frame has; hung up on it",
+                     now);
+}
+
+}  // namespace rp::sockets
