@@ -13,6 +13,8 @@
 #include "backend/vhost_user/open.h"
 #include "slirp/slirp_port.h"
 #include "sockets/seqpacket_door.h"
+#include "sockets/stream_options.h"
+#include "sockets/stream_uplink.h"
 #include "sockets/vde_options.h"
 #include "sockets/vde_uplink.h"
 #include "tap/open.h"
@@ -150,6 +152,16 @@ std::unique_ptr<sw::Port> open_vde(const Locator& l, const Opening& how) {
                                               how.log);
 }
 
+void stream_options(const std::function<void(const OptionDoc&)>& fn) {
+  for (const auto& o : sockets::stream_options()) fn(o);
+}
+
+std::unique_ptr<sw::Port> open_stream(const Locator& l, const Opening& how) {
+  const sockets::StreamOptions o = sockets::make_stream_options(l.target, l.params);
+  if (how.door) return std::make_unique<sockets::StreamDoor>(o, how.log);
+  return std::make_unique<sockets::StreamUplink>(o, how.log, how.now);
+}
+
 constexpr Mode kModes[] = {
     {"slirp", "", "user-mode NAT: needs no rights, the guest reaches what the host reaches",
      "slirp?hostfwd=tcp:127.0.0.1:2222-:22", slirp_options, open_slirp, link_slirp},
@@ -162,6 +174,9 @@ constexpr Mode kModes[] = {
      "vde:/tmp/lan0", vde_options, open_vde, nullptr},
     {"seqpacket", "PATH", "a door for programs that pass bare frames over SOCK_SEQPACKET",
      "seqpacket:/tmp/uml0.sock", seqpacket_options, open_seqpacket, nullptr},
+    {"stream", "PATH|HOST:PORT",
+     "frames with their length before them over a stream; as a door, listens for them",
+     "stream:/tmp/net.sock", stream_options, open_stream, nullptr},
     {"tap", "NAME", "a tap device of the host: made here, or there already", "tap:tap0?bridge=br0",
      host_options<tap::tap_options>, open_host<tap::open_tap>, nullptr},
     {"tun", "NAME", "an IP device of the host, which answers Ethernet guests as a gateway",
