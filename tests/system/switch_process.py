@@ -29,6 +29,10 @@ class Switch:
         self._arguments += [f"--door=vhost-user:{d}" for d in self.doors]
         self.process = None
 
+    def also(self, *arguments):
+        """More arguments of the command line, before it starts."""
+        self._arguments += arguments
+
     def __enter__(self):
         try:
             self.start()
