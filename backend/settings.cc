@@ -66,12 +66,8 @@ std::string text_of(const sw::Mac& mac) {
   return text;
 }
 
-void set_static(PortPolicy& p, const std::string& v) {
+void add_static(PortPolicy& p, const std::string& v) {
   constexpr std::size_t kMost = 1024;
-  if (v == "none") {
-    p.addresses.clear();
-    return;
-  }
   const bool less = v.starts_with('-');
   const std::string text = v.substr(less || v.starts_with('+') ? 1 : 0);
   const auto at = text.find('@');
@@ -84,6 +80,20 @@ void set_static(PortPolicy& p, const std::string& v) {
   if (p.addresses.size() >= kMost)
     throw Error(Errc::resources, "a port has at most " + std::to_string(kMost) + " of them");
   p.addresses.push_back(a);
+}
+
+/// Takes what tell_static() says, too: several, with a blank between them.
+void set_static(PortPolicy& p, const std::string& v) {
+  if (v == "none") {
+    p.addresses.clear();
+    return;
+  }
+  std::size_t from = 0;
+  for (auto to = v.find(' '); to != v.npos; to = v.find(' ', from)) {
+    add_static(p, v.substr(from, to - from));
+    from = to + 1;
+  }
+  add_static(p, v.substr(from));
 }
 
 std::string tell_static(const PortPolicy& p) {

@@ -97,6 +97,18 @@ TEST(Settings, WhatIsToldCanBeSet) {
   EXPECT_EQ(told(two), all);
 }
 
+TEST(Settings, SeveralAddressesAreToldAsTheyCanBeSet) {
+  sw::Switch one, two;
+  set(one, 1, "static", "02:00:00:00:00:0a");
+  set(one, 1, "static", "02:00:00:00:00:0b@7");
+  const std::string value = told(one).at({1, "static"});
+  set(two, 1, "static", value);
+  EXPECT_EQ(told(two), told(one));
+  for (const std::string& bad : std::vector<std::string>{"", " ", value + " ", value + "x"})
+    EXPECT_THROW(set(two, 1, "static", bad), Error) << bad;
+  EXPECT_EQ(told(two), told(one));
+}
+
 TEST(Settings, ARefusedOneChangesNothing) {
   sw::Switch s;
   s.add(std::make_unique<test::FakePort>(), "p");
