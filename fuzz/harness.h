@@ -41,7 +41,7 @@ class Input {
   std::uint64_t u64() noexcept { return number<std::uint64_t>(); }
   bool flag() noexcept { return byte() & 1; }
   /// 0 to n - 1; n is at most 256.
-  unsigned below(unsigned n) noexcept { return byte() % n; }
+  unsigned below(std::size_t n) noexcept { return byte() % static_cast<unsigned>(n); }
 
   /// The next n bytes; fewer when that is all there is.
   std::span<const std::uint8_t> take(std::size_t n) noexcept {
