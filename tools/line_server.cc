@@ -128,7 +128,7 @@ bool LineServer::Client::read() {
 /// Answers the next line, if there is a whole one.
 void LineServer::Client::answer(bool nothing_follows) {
   const std::size_t end = in.find('\n');
-  const bool too_long = end == in.npos ? in.size() >= kLongestLine : end > kLongestLine;
+  const bool too_long = std::min(end, in.size()) > kLongestLine;
   const bool whole = server.options_.newline_optional && nothing_follows && !in.empty();
   if (end == in.npos && !too_long && !whole) return;
   Reply reply = server.answer_(in.substr(0, std::min(end, kLongestLine)));
