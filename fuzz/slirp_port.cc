@@ -14,7 +14,7 @@
 
 #include <cstring>
 
-#include "backend/signal_guard.h"
+#include "base/signal_guard.h"
 #include "base/fd.h"
 #include "fuzz/guest_frames.h"
 #include "slirp/slirp_port.h"
@@ -159,7 +159,7 @@ class Session {
   }
 
   Host& host_;
-  const backend::SignalsBlocked no_signals_;
+  const SignalsBlocked no_signals_;
   Instant now_ = 1000s;
   slirp::SlirpPort port_;
   fuzz::Conversation said_;
