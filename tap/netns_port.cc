@@ -123,7 +123,10 @@ void NetnsPort::set_timer(Instant at) noexcept {
 std::size_t NetnsPort::send(std::span<const sw::Frame* const> frames, Instant now) noexcept {
   if (dhcp_ && dhcp_->waits()) {
     try {
+      const Instant before = dhcp_->next();
       for (const sw::Frame* f : frames) apply_ |= dhcp_->input(*f, now);
+      // A timer of the question would stay expired, and keep the port awake.
+      if (dhcp_->next() != before) set_timer(dhcp_->next());
     } catch (const std::exception&) {
       // Out of memory: it asks again.
     }

@@ -122,7 +122,9 @@ TEST(NetnsPort, AsksForItsAddress) {
       inet_pton(AF_INET, "10.0.5.77", &at.sin_addr);
       EXPECT_EQ(bind(u.get(), reinterpret_cast<sockaddr*>(&at), sizeof at), 0) << errno;
     });
-    // What came after the lease is nobody's business here: the port sleeps.
+    // The port sleeps, also when the time to ask again has come, had nobody answered.
+    usleep(600000);
+    now = uptime();
     EXPECT_TRUE(w.until([&] { return w.port->arm(now); }));
   });
 }
