@@ -40,13 +40,17 @@ TEST(Library, Locators) {
   }
 }
 
-TEST(Library, EachExampleOpens) {
+/// Of the schemes that touch neither devices nor other processes.
+TEST(Library, ExamplesOpen) {
   std::vector<std::string> examples;
   rp_locators(
       [](void* opaque, const rp_locator_info* i) {
-        if (!i->option) static_cast<std::vector<std::string>*>(opaque)->push_back(i->example);
+        const std::string_view scheme = i->scheme;
+        if (!i->option && (scheme == "slirp" || scheme == "null" || scheme == "*"))
+          static_cast<std::vector<std::string>*>(opaque)->push_back(i->example);
       },
       &examples);
+  ASSERT_EQ(examples.size(), 3u);
   for (const auto& locator : examples) {
     rp_plug* plug = nullptr;
     rp_error err = no_error();
