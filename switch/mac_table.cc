@@ -97,7 +97,15 @@ MacTable::Learned MacTable::learn(const Mac& mac, std::uint16_t vlan, PortId por
 
 bool MacTable::add_static(const Mac& mac, std::uint16_t vlan, PortId port) noexcept {
   forget(mac, vlan);
-  if (mac.is_group() || mac.is_zero() || used_ >= max_) return false;
+  if (mac.is_group() || mac.is_zero()) return false;
+  // Guests may have filled the table: one that was learned makes room.
+  for (std::size_t n = 0; used_ >= max_ && n < slots_.size(); ++n) {
+    if (slots_[hand_].key != 0 && slots_[hand_].seen_s != kStatic)
+      erase(hand_);
+    else
+      hand_ = (hand_ + 1) & mask_;
+  }
+  if (used_ >= max_) return false;
   const std::uint64_t key = key_of(mac, vlan);
   slots_[vacancy(key)] = {key, port, kStatic};
   ++used_;

@@ -40,7 +40,7 @@ class MacTable {
   PortId find(const Mac& mac, std::uint16_t vlan, Instant now) const noexcept;
 
   /// Makes `port` the owner for good: not aged, not moved, not counted in the port's share. False:
-  /// the table is full.
+  /// the table is full of others like it.
   bool add_static(const Mac& mac, std::uint16_t vlan, PortId port) noexcept;
   /// The address is static, and this port's.
   bool is_static(const Mac& mac, std::uint16_t vlan, PortId port) const noexcept;

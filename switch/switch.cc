@@ -59,6 +59,8 @@ std::unique_ptr<Port> Switch::remove(PortId id) {
   macs_.forget(id);
   if (slot->number) numbers_.leave(slot->number);
   slot->policy = {};
+  // What a port of the same number had in common with it.
+  for (PortId other : live_) add_addresses(slots_[port_slot(other)]);
   apply_policies();
   for (PortId other : live_) slots_[port_slot(other)].port->forget(id);
   return port;
@@ -216,7 +218,8 @@ Switch::Passage Switch::passage(const Frame& f, const Slot& from, const Slot& to
   const Tagging::Kind kind = tagging_of(f).kind;
   const auto tagged = [&]() -> Passage {
     if (kind == Tagging::Kind::vlan) return {&f, {}};
-    if (f.len > kMaxFrame - sizeof(VlanTag)) return {nullptr, Drop::oversize};
+    if (f.len > kMaxFrame - sizeof(VlanTag) || f.offload.csum_start > UINT16_MAX - sizeof(VlanTag))
+      return {nullptr, Drop::oversize};
     return {&forms_->tagged(f, index_, vlan_), {}};
   };
   if (!to.policy.vlan_aware) return vlan_ == 0 ? Passage{&f, {}} : tagged();

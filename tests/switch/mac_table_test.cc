@@ -205,5 +205,14 @@ TEST(MacTable, T_SW_2_AddressesChosenToCollideDoNot) {
   }
 }
 
+TEST(MacTable, AStaticAddressTakesTheRoomOfALearnedOne) {
+  MacTable t({.entries = 4, .per_port = 4});
+  for (std::uint8_t i = 1; i <= 4; ++i)
+    EXPECT_EQ(t.learn(Mac{{2, 0, 0, 0, 0, i}}, 0, 1, 1s), MacTable::Learned::added);
+  EXPECT_TRUE(t.add_static(Mac{{2, 0, 0, 0, 0, 9}}, 0, 2));
+  EXPECT_EQ(t.find(Mac{{2, 0, 0, 0, 0, 9}}, 0, 1s), 2u);
+  EXPECT_EQ(t.size(), 4u);
+}
+
 }  // namespace
 }  // namespace rp::sw

@@ -261,6 +261,33 @@ TEST_F(VlanTest, T_SW_4_NoEncapsulationGetsRoundAFilter) {
   EXPECT_EQ(only(1), tag(ethernet(kAll, kA, 100), 10));
 }
 
+TEST_F(VlanTest, StaticAddressesOutliveAPortOfTheSameNumber) {
+  PortPolicy locked;
+  locked.locked = true;
+  locked.addresses = {{Mac{{2, 0, 0, 0, 0, 1}}, 0}};
+  add(kPlain), add(kPlain);
+  configure(0, locked);
+  auto second = std::make_unique<test::FakePort>();
+  second->claims.number = sw.number(ids[0]);
+  const PortId guest = sw.add(std::move(second), "second");
+  sw.remove(guest);
+  send(0, ethernet(kAll, kA));
+  EXPECT_EQ(ports[1]->sent.size(), 1u);
+  EXPECT_EQ(counter(0, "drop.locked"), 0u);
+}
+
+TEST_F(VlanTest, AChecksumThatATagWouldWrapIsDropped) {
+  add(access(10)), add(trunk({10})), add(access(10));
+  for (auto* p : ports) p->can = {true, true, true, true, true};
+  Bytes frame = ethernet(kAll, kA, 65550);
+  Offload o;
+  o.flags = VIRTIO_NET_HDR_F_NEEDS_CSUM;
+  o.csum_start = 65534;
+  o.csum_offset = 2;
+  send(0, frame, o);
+  EXPECT_TRUE(nothing(1));
+}
+
 TEST_F(VlanTest, AHubSendsEverythingEverywhere) {
   add(kPlain), add(kPlain), add(kPlain);
   sw.set_hub(true);
