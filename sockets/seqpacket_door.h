@@ -49,7 +49,7 @@ class SeqpacketPort final : public sw::Port {
     return data_.send(frames);
   }
   bool flush(Instant) noexcept override { return false; }
-  bool arm(Instant) noexcept override { return data_.arm(); }
+  bool arm(Instant) noexcept override { return data_.arm() && !data_.closed(); }
   void report(const CounterSink& sink) const override { data_.report(sink); }
   std::string describe() const override { return "process " + std::to_string(peer_); }
 

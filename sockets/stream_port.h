@@ -39,8 +39,9 @@ class StreamPort final : public sw::Port {
   std::size_t send(std::span<const sw::Frame* const> frames, Instant) noexcept override {
     return stream_.send(frames);
   }
-  bool flush(Instant) noexcept override { return false; }
-  bool arm(Instant) noexcept override { return stream_.drained(); }
+  /// Its end is found in receive(), so there is work until that was called.
+  bool flush(Instant) noexcept override { return !gone_ && stream_.ended(); }
+  bool arm(Instant) noexcept override { return gone_ || (stream_.drained() && !stream_.ended()); }
   void report(const CounterSink& sink) const override { stream_.report(sink); }
   std::string describe() const override { return peer_; }
 

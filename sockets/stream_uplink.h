@@ -32,8 +32,9 @@ class StreamUplink final : public sw::Port {
   std::size_t send(std::span<const sw::Frame* const> frames, Instant) noexcept override {
     return up_ ? stream_.send(frames) : frames.size();
   }
-  bool flush(Instant) noexcept override { return false; }
-  bool arm(Instant) noexcept override { return !up_ || stream_.drained(); }
+  /// The stream's end is found in receive(), so there is work until that was called.
+  bool flush(Instant) noexcept override { return up_ && stream_.ended(); }
+  bool arm(Instant) noexcept override { return !up_ || (stream_.drained() && !stream_.ended()); }
   void report(const CounterSink& sink) const override;
   std::string describe() const override { return up_ ? "connected" : "waiting"; }
 

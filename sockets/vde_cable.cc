@@ -186,20 +186,19 @@ std::unique_ptr<DatagramSocket> VdeCable::plug_in() {
 }
 
 void VdeCable::tell(std::unique_ptr<DatagramSocket> socket) noexcept {
-  {
-    const std::lock_guard lock(mutex_);
-    fresh_ = std::move(socket);
-    ++told_;
-  }
+  // Under the lock: a signal that came after its news were heard would never be read.
+  const std::lock_guard lock(mutex_);
+  fresh_ = std::move(socket);
+  ++told_;
   signal(news_);
 }
 
 bool VdeCable::news(std::unique_ptr<DatagramSocket>& socket) noexcept {
   if (told_.load(std::memory_order_acquire) == heard_) return false;
-  std::uint64_t count;
-  [[maybe_unused]] const auto n = ::read(news_.get(), &count, sizeof count);
   std::unique_ptr<DatagramSocket> old;  // closed without the lock
   const std::lock_guard lock(mutex_);
+  std::uint64_t count;
+  [[maybe_unused]] const auto n = ::read(news_.get(), &count, sizeof count);
   heard_ = told_.load(std::memory_order_relaxed);
   old = std::exchange(socket, std::move(fresh_));
   return true;

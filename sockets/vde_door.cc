@@ -87,6 +87,7 @@ void VdeDoor::let_in(int listener, Instant now) {
     }
     v.since = now;
     if (visitors_.size() == kMostVisitors) {
+      forget(visitors_.front());
       visitors_.erase(visitors_.begin());
       ++late_;
     }
@@ -106,19 +107,25 @@ void VdeDoor::listen_to(int fd, Instant now) {
   if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR)) return;
   if (n <= 0) {
     ++vanished_;
+    forget(*v);
     visitors_.erase(v);
     return;
   }
   v->got += static_cast<std::size_t>(n);
   const VdeParsed parsed = parse_vde_request({v->said.data(), v->got});
   if (parsed.state == VdeParsed::incomplete) return;
+  forget(*v);
   Visitor done = std::move(*v);
   visitors_.erase(v);
-  epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, fd, nullptr);
   if (parsed.state == VdeParsed::refused)
     refuse(done, parsed.why, now);
   else
     admit(done, parsed.request, now);
+}
+
+/// By hand: a child that the host forked may hold the connection too, and keep the watch alive.
+void VdeDoor::forget(const Visitor& v) noexcept {
+  epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, v.control.get(), nullptr);
 }
 
 void VdeDoor::admit(Visitor& v, const VdeRequest& request, Instant now) {
@@ -156,8 +163,11 @@ void VdeDoor::refuse(const Visitor& v, const std::string& why, Instant now) noex
 void VdeDoor::expire(Instant now) noexcept {
   std::uint64_t fired;
   [[maybe_unused]] const auto n = ::read(timer_.get(), &fired, sizeof fired);
-  late_ += std::erase_if(visitors_,
-                         [&](const Visitor& v) { return now - v.since >= options_.patience; });
+  late_ += std::erase_if(visitors_, [&](const Visitor& v) {
+    const bool late = now - v.since >= options_.patience;
+    if (late) forget(v);
+    return late;
+  });
   if (closed_until_ != Instant{} && now >= closed_until_) {
     closed_until_ = {};
     epoll_event e{};

@@ -40,6 +40,16 @@ bool is_data_name(const std::string& name) {
   return digits(name.substr(client, at - client)) && digits(name.substr(at + 1));
 }
 
+bool is_socket(const std::string& path) {
+  struct stat s;
+  return lstat(path.c_str(), &s) == 0 && S_ISSOCK(s.st_mode);
+}
+
+bool is_there(const std::string& path) {
+  struct stat s;
+  return lstat(path.c_str(), &s) == 0;
+}
+
 /// Nobody reads from it.
 bool is_dead(const std::string& path) {
   const Fd probe(socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
@@ -88,7 +98,8 @@ VdeFolder::VdeFolder(const std::string& path, const VdeAccess& access, const std
   check_length(path_, what_);
   for (const std::string& name : names()) {
     stale_ = stale_ || name == "ctl";
-    if (name == "ctl" || is_data_name(name)) continue;
+    const std::string at = path_ + "/" + name;
+    if (name == "ctl" || (is_data_name(name) && is_socket(at)) || !is_there(at)) continue;
     throw Error(Errc::invalid, what_ + ": " + path_ + " holds something else, such as " + name +
                                    "; name a folder that is empty or is not there yet");
   }
@@ -113,8 +124,10 @@ UnixListener VdeFolder::listen() {
   UnixListener l = listen_at(control());
   // Whoever died here would have taken the folder away.
   if (stale_) ours_ = OwnedPath(path_);
-  for (const std::string& name : names())
-    if (is_data_name(name) && is_dead(path_ + "/" + name)) unlink((path_ + "/" + name).c_str());
+  for (const std::string& name : names()) {
+    const std::string at = path_ + "/" + name;
+    if (is_data_name(name) && is_socket(at) && is_dead(at)) unlink(at.c_str());
+  }
   // Last: until here nobody else could enter a folder that was made for this.
   if (access_.given || ours_.path() == path_)
     set_access(path_, static_cast<uid_t>(-1), access_.group, access_.dirmode, what_);

@@ -15,6 +15,8 @@ VdeUplink::~VdeUplink() = default;
 void VdeUplink::receive(sw::Burst& burst, Instant now) noexcept {
   cable_.news(data_);
   if (data_) data_->receive(burst, now);
+  // One that fails again and again is as good as gone.
+  if (data_ && data_->closed() && burst.empty()) data_.reset();
 }
 
 void VdeUplink::release() noexcept {

@@ -112,6 +112,10 @@ TEST(VdeFolder, OtherThingsAreLeftAlone) {
   std::ofstream(t / "net/ctl") << "text";
   EXPECT_TRUE(says(refusal(t / "net"), "no socket"));
   EXPECT_TRUE(fs::exists(t / "net/ctl"));
+  fs::create_directory(t / "notes");
+  std::ofstream(t / "notes/2026.11") << "text";
+  EXPECT_TRUE(says(refusal(t / "notes"), "holds something else"));
+  EXPECT_TRUE(fs::exists(t / "notes/2026.11")) << "it has a socket's name and is none";
   EXPECT_EQ(refusal(t / "none/net").code(), Errc::not_found);
   EXPECT_EQ(refusal("").code(), Errc::invalid);
 }
