@@ -232,7 +232,9 @@ int rp_switch_set(rp_switch* sw, unsigned number, const char* key, const char* v
                   rp_error* err) {
   return guarded(err, [&] {
     check(sw);
-    const std::string k = text_of(key, "the key"), v = text_of(value, "the value");
+    const std::string k = text_of(key, "the key");
+    const std::string v =
+        number ? backend::with_ids(k, text_of(value, "the value")) : text_of(value, "the value");
     const auto set = [&](sw::Switch& s) { backend::set(s, number, k, v); };
     sw->fabric->with_loop([&](backend::Loop& loop) { loop.call(set); });
   });
@@ -261,7 +263,8 @@ int rp_switch_settings(rp_switch* sw, rp_setting_fn fn, void* opaque, rp_error* 
                             });
     };
     sw->fabric->with_loop([&](backend::Loop& loop) { loop.call(collect); });
-    for (const Row& r : rows) fn(opaque, r.number, r.key.c_str(), r.value.c_str());
+    for (const Row& r : rows)
+      fn(opaque, r.number, r.key.c_str(), backend::with_names(r.key, r.value).c_str());
   });
 }
 

@@ -42,6 +42,10 @@ bool take_isolate(Locator& l) {
     return true;
   });
   l.text = without_key(l.text);
+  // Written as %XX the key is still there, and the process would isolate itself again.
+  for (const auto& param : parse_locator(l.text).params)
+    if (param.first == kKey)
+      throw Error(Errc::invalid, l.scheme + ": write the key isolate without %");
   return isolate;
 }
 
@@ -50,8 +54,10 @@ Isolated::Isolated(const Locator& l, const Log& log)
   start_switch(name_, log_, uplink_);
 }
 
-std::function<void()> Isolated::restart() const {
-  return [name = name_, uplink = uplink_, log = log_] { start_switch(name, log, uplink); };
+std::function<void(int)> Isolated::restart() const {
+  return [name = name_, uplink = uplink_, log = log_](int stop) {
+    start_switch(name, log, uplink, stop);
+  };
 }
 
 }  // namespace rp::backend

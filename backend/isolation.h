@@ -25,8 +25,9 @@ class Isolated {
   Isolated(const Locator& locator, const Log& log);
 
   const std::string& name() const noexcept { return name_; }
-  /// Starts it again where it does not run. Throws Error.
-  std::function<void()> restart() const;
+  /// Starts it again where it does not run, and gives up when the descriptor becomes readable.
+  /// Throws Error.
+  std::function<void(int)> restart() const;
 
  private:
   std::string name_, uplink_;

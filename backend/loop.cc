@@ -167,15 +167,15 @@ void Loop::attend(sw::PortId id) noexcept {
     return;
   }
   std::string name;
-  try {
-    while (auto port = door->accept(name)) {
+  while (auto port = door->accept(name)) {
+    try {
       const sw::PortPolicy policy = *switch_.policy(id);
       visitors_.reserve(visitors_.size() + 1);
       visitors_.push_back(admit(std::move(port), std::move(name), policy));
       count_visitors();
+    } catch (const std::exception&) {
+      // The port is destroyed, its peer sees the connection close and may come again.
     }
-  } catch (const std::exception&) {
-    // The port is destroyed, its peer sees the connection close and may come again.
   }
 }
 

@@ -200,6 +200,18 @@ void set(sw::Switch& s, unsigned number, const std::string& key, const std::stri
   s.set_policy(number, policy);
 }
 
+std::string with_ids(const std::string& key, const std::string& value) {
+  if (value == "any") return value;
+  if (key == "user") return std::to_string(user_id(value));
+  return key == "group" ? std::to_string(group_id(value)) : value;
+}
+
+std::string with_names(const std::string& key, const std::string& value) {
+  if (value == "any") return value;
+  if (key == "user") return user_name(user_id(value));
+  return key == "group" ? group_name(group_id(value)) : value;
+}
+
 void each_setting(const sw::Switch& s,
                   const std::function<void(unsigned, std::string_view, const std::string&)>& fn) {
   fn(0, "hub", on_off(s.hub()));
@@ -212,8 +224,8 @@ void each_setting(const sw::Switch& s,
     fn(number, "isolated", on_off(p.isolated));
     fn(number, "static", tell_static(p));
     fn(number, "locked", on_off(p.locked));
-    fn(number, "user", p.user == PortPolicy::kAnyUser ? "any" : user_name(p.user));
-    fn(number, "group", p.group == PortPolicy::kAnyGroup ? "any" : group_name(p.group));
+    fn(number, "user", p.user == PortPolicy::kAnyUser ? "any" : std::to_string(p.user));
+    fn(number, "group", p.group == PortPolicy::kAnyGroup ? "any" : std::to_string(p.group));
     fn(number, "allocatable", on_off(p.allocatable));
   });
 }

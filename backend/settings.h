@@ -23,8 +23,14 @@ sw::PortPolicy take_policy(Locator& locator);
 /// names what is wrong; nothing changed then. The switch's thread.
 void set(sw::Switch& sw, unsigned number, const std::string& key, const std::string& value);
 
+/// The user database may ask the network, so names become numbers before set() and numbers names
+/// after each_setting(), on any thread but the switch's. Other keys' values stay as they are. The
+/// first throws Error: there is no such user or group.
+std::string with_ids(const std::string& key, const std::string& value);
+std::string with_names(const std::string& key, const std::string& value);
+
 /// Calls fn(number, key, value) for all that set() takes; number 0 is the switch itself. What is
-/// told can be set again. The switch's thread.
+/// told can be set again; users and groups are numbers. The switch's thread.
 void each_setting(const sw::Switch& sw,
                   const std::function<void(unsigned, std::string_view, const std::string&)>& fn);
 

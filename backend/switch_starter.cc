@@ -26,6 +26,13 @@ using Clock = std::chrono::steady_clock;
 constexpr auto kPatience = std::chrono::seconds(10);
 constexpr std::string_view kReady = "ready\n";
 
+/// Where the line begins that says so; npos: nowhere. Log lines may stand before and after it.
+std::size_t ready_at(const std::string& said) {
+  for (auto at = said.find(kReady); at != said.npos; at = said.find(kReady, at + 1))
+    if (at == 0 || said[at - 1] == '\n') return at;
+  return said.npos;
+}
+
 bool runs(const std::string& path) {
   return access(path.c_str(), X_OK) == 0;
 }
@@ -51,15 +58,16 @@ std::string command() {
 }
 
 /// What the program says until it is ready, has ended, or the time is over.
-std::string listen_to(int fd) {
+std::string listen_to(int fd, int stop) {
   const auto end = Clock::now() + kPatience;
   std::string said;
   std::array<char, 512> part;
-  while (!said.ends_with(kReady)) {
+  while (ready_at(said) == said.npos) {
     const auto left = std::chrono::ceil<std::chrono::milliseconds>(end - Clock::now()).count();
-    pollfd p{fd, POLLIN, 0};
-    const int n = left > 0 ? poll(&p, 1, static_cast<int>(left)) : 0;
+    pollfd p[] = {{fd, POLLIN, 0}, {stop, POLLIN, 0}};
+    const int n = left > 0 ? poll(p, 2, static_cast<int>(left)) : 0;
     if (n < 0 && errno == EINTR) continue;
+    if (n > 0 && p[1].revents) return said + "it is being left";
     if (n <= 0) return said + "it is not ready after 10 seconds";
     const ssize_t got = read(fd, part.data(), part.size());
     if (got <= 0) return said;
@@ -70,7 +78,7 @@ std::string listen_to(int fd) {
 
 }  // namespace
 
-void start_switch(const std::string& name, const Log& log, const std::string& uplink) {
+void start_switch(const std::string& name, const Log& log, const std::string& uplink, int stop) {
   const std::string what = "starting switch '" + name + "'";
   const std::string program = command();
   int pipe[2];
@@ -85,9 +93,9 @@ void start_switch(const std::string& name, const Log& log, const std::string& up
   const Inherited inherited[] = {{says.get(), 2}, {says.get(), 3}};
   start_orphan(argv, inherited, what);
   says.reset();
-  std::string said = listen_to(hears.get());
-  if (said.ends_with(kReady)) {
-    std::istringstream lines(said.substr(0, said.size() - kReady.size()));
+  std::string said = listen_to(hears.get(), stop);
+  if (const auto at = ready_at(said); at != said.npos) {
+    std::istringstream lines(said.erase(at, kReady.size()));
     for (std::string line; std::getline(lines, line);) log.info(line);
     return;
   }

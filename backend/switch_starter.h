@@ -14,8 +14,9 @@ namespace rp::backend {
 
 /// Starts the switch, with an uplink if one is given, and waits until it is ready, 10 seconds at
 /// most. Returns as well when another process was faster. What it says meanwhile is logged. Throws
-/// Error: there is no `ringplug` to run, or what it complains of.
-void start_switch(const std::string& name, const Log& log, const std::string& uplink = {});
+/// Error: there is no `ringplug` to run, what it complains of, or `stop` became readable.
+void start_switch(const std::string& name, const Log& log, const std::string& uplink = {},
+                  int stop = -1);
 
 /// A name that no switch of this process has had, nor one of another process.
 std::string private_name(const std::string& prefix);

@@ -120,7 +120,8 @@ bool LineServer::Client::read() {
   if (n < 0) return try_later();
   if (n == 0) return false;
   in.append(bytes.data(), static_cast<std::size_t>(n));
-  answer(static_cast<std::size_t>(n) < bytes.size());
+  more = static_cast<std::size_t>(n) == bytes.size();
+  answer(!more);
   if (!out.empty()) watch(G_IO_OUT);
   return true;
 }
@@ -145,7 +146,7 @@ bool LineServer::Client::write() {
   if (last) return false;
   out.clear();
   sent = 0;
-  answer(true);
+  answer(!more);
   if (out.empty()) watch(G_IO_IN);
   return true;
 }

@@ -60,6 +60,7 @@ class LineServer {
     std::string in, out;
     std::size_t sent = 0;
     bool last = false;  ///< nothing is read any more
+    bool more = false;  ///< the last read filled its buffer
   };
 
   void listen();

@@ -6,6 +6,7 @@
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <initializer_list>
@@ -28,6 +29,7 @@ using std::chrono::milliseconds;
 constexpr auto kPatience = 2s;
 /// Between two attempts to come back.
 constexpr auto kRetry = 200ms;
+constexpr auto kLongestPause = 5s;
 /// Between two looks whether a door that has a crowd before it takes us.
 constexpr auto kQueueing = 5ms;
 /// GLib formats the log on it.
@@ -170,7 +172,7 @@ void start_ring(const Requests& back_end, const Ring& r) {
 }  // namespace
 
 Link::Link(const std::string& name, Plug& plug, sw::Offloads can, const Log& log,
-           std::function<void()> restart)
+           std::function<void(int)> restart)
     : what_("switch '" + name + "'"),
       address_(unix_address(runtime_path(name, ".plug"), what_)),
       plug_(plug),
@@ -263,7 +265,7 @@ bool Link::wait_for_hang_up() const noexcept {
 /// False: not yet. `told`: the last reason that was logged.
 bool Link::reconnect(std::string& told) noexcept {
   try {
-    if (restart_) restart_();
+    if (restart_) restart_(stop_.get());
     connect(Attempt::again);
     return true;
   } catch (const Error& e) {
@@ -283,8 +285,11 @@ void Link::run() noexcept {
     socket_.reset();
     log_.warning(what_ + " is gone; its plugs wait for it to come back");
     std::string told;
+    milliseconds pause = kRetry;
     do {
-      if (stopped(kRetry)) return;
+      if (stopped(pause)) return;
+      // What can't be started costs a process each time.
+      if (restart_) pause = std::min<milliseconds>(2 * pause, kLongestPause);
     } while (!reconnect(told));
     log_.info(what_ + " is back");
   }

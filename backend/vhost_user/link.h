@@ -33,10 +33,11 @@ class Link {
  public:
   /// Connects to the door of the switch `name` and hands it the plug, which must outlive the link.
   /// Waits 2 seconds at most. Throws Error: there is no such switch, or it is none of ours.
-  /// `restart` starts that switch again when it is gone; it may throw, and is called from the
-  /// link's thread. Empty: whoever runs it does.
+  /// `restart` starts that switch again when it is gone; it may throw, gives up
+  /// when `stop` becomes readable, and is called from the link's thread. Empty: whoever runs it
+  /// does.
   Link(const std::string& name, Plug& plug, sw::Offloads can, const Log& log,
-       std::function<void()> restart = {});
+       std::function<void(int stop)> restart = {});
   /// Leaves the switch; the thread is gone.
   ~Link();
   Link(Link&&) = delete;
@@ -66,7 +67,7 @@ class Link {
   Plug& plug_;
   const std::uint64_t features_;
   const Log log_;
-  const std::function<void()> restart_;
+  const std::function<void(int stop)> restart_;
   Fd stop_, socket_;
   std::atomic<bool> up_{false};
   std::atomic<std::uint64_t> connections_{0};
