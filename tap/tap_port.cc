@@ -54,8 +54,8 @@ void TapPort::take(Attached attached) {
     monitor_ = LinkMonitor(std::move(attached.monitor));
     watch(monitor_.fd());
   }
-  for (const Fd& q : attached.queues) watch(q.get());
   on_ = std::move(attached);
+  for (const Fd& q : on_.queues) watch(q.get());
   next_ = 0;
   find_again_ = false;
   // What came before is told by the answer, which is the last event.
@@ -142,8 +142,14 @@ void TapPort::heard(const LinkEvent& e) noexcept {
   }
 }
 
-void TapPort::lose() noexcept {
+/// An open file that somebody else holds too, who gave it or forked, would stay watched.
+void TapPort::drop_queues() noexcept {
+  for (const Fd& q : on_.queues) epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, q.get(), nullptr);
   on_.queues.clear();
+}
+
+void TapPort::lose() noexcept {
+  drop_queues();
   up_ = false;
   ++lost_;
   pause_ms_ = 0;
@@ -166,7 +172,7 @@ std::unique_ptr<sw::Port> TapPort::accept(std::string&) noexcept {
     ++found_;
     log_.info("the device " + on_.name + " is back");
   } catch (const std::exception&) {
-    on_.queues.clear();
+    drop_queues();
     pause();
   }
   return nullptr;

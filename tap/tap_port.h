@@ -51,6 +51,7 @@ class TapPort : public sw::Port {
   void take(Attached attached);
   void look(Instant now) noexcept;
   void heard(const LinkEvent& event) noexcept;
+  void drop_queues() noexcept;
   void lose() noexcept;
   void pause() noexcept;
   bool send_one(const sw::Frame& frame) noexcept;

@@ -364,6 +364,20 @@ TEST(TapPort, ADeviceDeletedInUseIsFoundAgain) {
   });
 }
 
+// Its open file stays in the world, and would stay readable for ever.
+TEST(TapPort, AGivenDescriptorThatItsOwnerKeepsSleepsOnceTheDeviceIsDeleted) {
+  in_network([] {
+    const Fd fd = tap::open_tun_node("test");
+    std::string name = "given";
+    ASSERT_EQ(tap::set_interface(fd, name, IFF_TAP | IFF_NO_PI | IFF_VNET_HDR), 0);
+    set_up("given", true);
+    World w(open("", {{"fd", std::to_string(fd.get())}}));
+    remove("given");
+    EXPECT_TRUE(w.until([&] { return !w.port->link_up(); }));
+    EXPECT_LT(wakeups(w, 200), 20);
+  });
+}
+
 TEST(TapPort, ADeviceOfOursThatIsDeletedIsMadeAgain) {
   in_network([] {
     World w(open("t0", {{"mtu", "1300"}}));
