@@ -20,6 +20,8 @@ namespace {
 constexpr unsigned kLookEvery = 64;
 /// Between two attempts to open a device that went away.
 constexpr long kFirstPauseMs = 50, kLastPauseMs = 5000;
+/// A device that goes sooner than this is one that somebody keeps removing.
+constexpr Instant kLasts = 10s;
 
 bool readable(int fd) noexcept {
   pollfd p{fd, POLLIN, 0};
@@ -65,7 +67,8 @@ void TapPort::take(Attached attached) {
 }
 
 void TapPort::receive(sw::Burst& burst, Instant now) noexcept {
-  if (turns_++ % kLookEvery == 0 || on_.queues.empty()) look(now);
+  now_ = now;
+  if (turns_++ % kLookEvery == 0 || on_.queues.empty()) look();
   io_.begin();
   const std::size_t n = on_.queues.size();
   for (std::size_t i = 0; i < n; ++i) {
@@ -90,7 +93,8 @@ Wrote TapPort::write_frame(const Fd& queue, const sw::Frame& f) noexcept {
   return io_.write(queue.get(), on_.header, f);
 }
 
-std::size_t TapPort::send(std::span<const sw::Frame* const> frames, Instant) noexcept {
+std::size_t TapPort::send(std::span<const sw::Frame* const> frames, Instant now) noexcept {
+  now_ = now;
   for (std::size_t i = 0; i < frames.size(); ++i) {
     if (!send_one(*frames[i])) return frames.size() - i;
   }
@@ -124,16 +128,21 @@ bool TapPort::send_one(const sw::Frame& f) noexcept {
   return true;
 }
 
-void TapPort::look(Instant) noexcept {
+void TapPort::look() noexcept {
   monitor_.each(on_.index, [this](const LinkEvent& e) { heard(e); });
   std::uint64_t fired;
-  if (::read(timer_.get(), &fired, sizeof fired) > 0) find_again_ = on_.queues.empty();
+  if (::read(timer_.get(), &fired, sizeof fired) > 0) {
+    find_again_ = on_.queues.empty();
+    heard_of_ = false;
+  }
   if (device_->end_fd() >= 0) ended_ = readable(device_->end_fd());
 }
 
 void TapPort::heard(const LinkEvent& e) noexcept {
   if (on_.queues.empty()) {
-    if (!e.gone && e.name == on_.name) find_again_ = true;
+    // Once a pause: an attempt that fails may be what is heard of.
+    if (!e.gone && e.name == on_.name && device_->comes_back() && !heard_of_)
+      find_again_ = heard_of_ = true;
   } else if (e.index == on_.index) {
     // One that moved to another namespace, whence nothing is told, is gone from this one only.
     if (e.gone && !still_there(on_.queues.front())) return lose();
@@ -152,7 +161,7 @@ void TapPort::lose() noexcept {
   drop_queues();
   up_ = false;
   ++lost_;
-  pause_ms_ = 0;
+  if (now_ - found_at_ > kLasts) pause_ms_ = 0;
   if (device_->comes_back()) pause();
 }
 
@@ -170,6 +179,7 @@ std::unique_ptr<sw::Port> TapPort::accept(std::string&) noexcept {
   try {
     take(device_->attach());
     ++found_;
+    found_at_ = now_;
     log_.info("the device " + on_.name + " is back");
   } catch (const std::exception&) {
     drop_queues();

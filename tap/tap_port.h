@@ -49,7 +49,7 @@ class TapPort : public sw::Port {
 
  private:
   void take(Attached attached);
-  void look(Instant now) noexcept;
+  void look() noexcept;
   void heard(const LinkEvent& event) noexcept;
   void drop_queues() noexcept;
   void lose() noexcept;
@@ -65,7 +65,9 @@ class TapPort : public sw::Port {
   bool up_ = false, find_again_ = false, ended_ = false;
   std::size_t next_ = 0;  ///< queue to be read first
   unsigned turns_ = 0;
+  bool heard_of_ = false;  ///< a device of its name appeared during this pause
   long pause_ms_ = 0;
+  Instant now_{}, found_at_{};
   std::uint64_t full_ = 0, refused_ = 0, while_down_ = 0, lost_ = 0, found_ = 0, read_errors_ = 0;
 };
 

@@ -378,6 +378,36 @@ TEST(TapPort, AGivenDescriptorThatItsOwnerKeepsSleepsOnceTheDeviceIsDeleted) {
   });
 }
 
+TEST(TapPort, AGivenDescriptorThatIsGoneSleepsThroughADeviceOfItsName) {
+  in_network([] {
+    Fd fd = tap::open_tun_node("test");
+    std::string name = "given";
+    ASSERT_EQ(tap::set_interface(fd, name, IFF_TAP | IFF_NO_PI), 0);
+    World w(open("", {{"fd", std::to_string(fd.get())}}));
+    fd.reset();
+    remove("given");
+    EXPECT_TRUE(w.until([&] { return w.counter("tap.lost") == 1; }));
+    admin_makes("given");
+    EXPECT_TRUE(w.until([&] { return w.port->arm(0ns); }));
+    EXPECT_EQ(w.counter("tap.found"), 0u);
+  });
+}
+
+// Each attempt makes the device, is refused the bridge, and hears of what it made.
+TEST(TapPort, AnAttemptThatFailsDoesNotCallForTheNext) {
+  in_network([] {
+    tap::Netlink n;
+    create_link(n, {.name = "br0", .kind = "bridge"}, "test");
+    World w(open("t0", {{"mtu", "1300"}, {"bridge", "br0"}}));
+    remove("br0");
+    remove("t0");
+    EXPECT_TRUE(w.until([&] { return w.counter("tap.lost") == 1; }));
+    EXPECT_LT(wakeups(w, 200), 30);
+    create_link(n, {.name = "br0", .kind = "bridge"}, "test");
+    EXPECT_TRUE(w.until([&] { return w.counter("tap.found") == 1; }));
+  });
+}
+
 TEST(TapPort, ADeviceOfOursThatIsDeletedIsMadeAgain) {
   in_network([] {
     World w(open("t0", {{"mtu", "1300"}}));
