@@ -17,6 +17,8 @@ namespace {
 
 /// linux/netlink.h: a dump's buffer of this size is never cut short.
 constexpr std::size_t kAnswer = 32768;
+/// More messages than a socket's buffer has room for.
+constexpr int kMostWaiting = 4096;
 
 /// NLMSGERR_ATTR_MSG of an answer to NETLINK_EXT_ACK; it lies behind the request, when that is
 /// quoted.
@@ -80,7 +82,7 @@ void Request::end(nlattr* open) {
 }
 
 Fd Netlink::open_socket() {
-  Fd fd(socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE));
+  Fd fd(socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_ROUTE));
   if (!fd) throw_errno("opening a netlink socket", errno);
   const int on = 1;
   setsockopt(fd.get(), SOL_NETLINK, NETLINK_EXT_ACK, &on, sizeof on);  // only for words
@@ -96,18 +98,27 @@ ssize_t receive_from_kernel(int socket, void* bytes, std::size_t size) noexcept 
   return -1;
 }
 
+/// What others sent would take the answer's room.
+void Netlink::drain() noexcept {
+  char byte;
+  for (int i = 0; i < kMostWaiting; ++i)
+    if (recv(socket_.get(), &byte, sizeof byte, 0) < 0 && errno == EAGAIN) return;
+}
+
 int Netlink::ask(Request& request, const Answer& answer) {
   why_.clear();
   nlmsghdr* m = request.message();
   const bool dump = (m->nlmsg_flags & NLM_F_DUMP) == NLM_F_DUMP;
   if (!dump) m->nlmsg_flags |= NLM_F_ACK;
   m->nlmsg_seq = ++sequence_;
+  drain();
   if (send(socket_.get(), m, m->nlmsg_len, MSG_NOSIGNAL) < 0) return errno;
   alignas(8) std::array<char, kAnswer> bytes;
   for (;;) {
     const ssize_t got = receive_from_kernel(socket_.get(), bytes.data(), bytes.size());
     if (got < 0 && errno == EINTR) continue;
-    if (got < 0) return errno;
+    // The answer came before send() returned, so one that is not there was dropped.
+    if (got < 0) return errno == EAGAIN ? ENOBUFS : errno;
     int left = static_cast<int>(got);
     for (auto* h = reinterpret_cast<const nlmsghdr*>(bytes.data()); mnl_nlmsg_ok(h, left);
          h = mnl_nlmsg_next(h, &left)) {

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // netlink.h - asks the kernel to make and change network devices (rtnetlink(7)), through libmnl.
 //
-// For setting up only: a request waits for the kernel's answer, which rtnetlink gives within the
-// call. A socket belongs to the network namespace it was opened in, and so acts there, whoever
-// holds it.
+// For setting up only: a request takes as long as the kernel is at it, as rtnetlink gives its
+// answer within the call. So the sockets never block: an answer that is not there never comes. A
+// socket belongs to the network namespace it was opened in, and so acts there, whoever holds it.
 #pragma once
 
 #include <sys/types.h>
@@ -65,17 +65,21 @@ class Netlink {
   /// One that open_socket() made, maybe in another namespace.
   explicit Netlink(Fd socket) : socket_(std::move(socket)) {}
 
+  /// Non-blocking. Throws Error.
   static Fd open_socket();
 
   using Answer = std::function<void(const nlmsghdr&)>;
   /// Sends the request and waits for its acknowledgement or the end of its dump; `answer` sees the
-  /// messages that come before. Returns 0 or errno; the kernel's own words are then in why().
+  /// messages that come before. Returns 0 or errno (ENOBUFS also when the kernel had to drop its
+  /// answer); the kernel's own words are then in why().
   int ask(Request& request, const Answer& answer = {});
   /// As ask(). Throws Error that starts with `what` and names a right that is missing.
   void order(Request& request, const std::string& what);
   const std::string& why() const noexcept { return why_; }
 
  private:
+  void drain() noexcept;
+
   Fd socket_;
   std::uint32_t sequence_ = 0;
   std::string why_;

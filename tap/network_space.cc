@@ -41,7 +41,7 @@ int visit(int user, int net, int socket, bool tun) noexcept {
   if (tun && !give(Fd(open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC))))
     return stopped_at(kTun);
   for (int i = 0; i < 2; ++i)
-    if (!give(Fd(::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE))))
+    if (!give(Fd(::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_ROUTE))))
       return stopped_at(kNetlink);
   return kDone;
 }

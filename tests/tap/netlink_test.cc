@@ -54,6 +54,31 @@ TEST(Links, AllAreListed) {
       kNoNode);
 }
 
+// Root of a namespace may fill whatever socket listens in there.
+TEST(Links, AFullSocketStillBringsAnswers) {
+  in_network(
+      [] {
+        Fd ours = tap::Netlink::open_socket();
+        sockaddr_nl to{};
+        to.nl_family = AF_NETLINK;
+        socklen_t length = sizeof to;
+        ASSERT_EQ(bind(ours.get(), reinterpret_cast<const sockaddr*>(&to), length), 0);
+        getsockname(ours.get(), reinterpret_cast<sockaddr*>(&to), &length);
+        const Fd s = tap::Netlink::open_socket();
+        tap::Request forged(RTM_NEWLINK, 0);
+        forged.header<ifinfomsg>();
+        int sent = 0;
+        while (sent < 100000 && sendto(s.get(), forged.message(), forged.message()->nlmsg_len, 0,
+                                       reinterpret_cast<const sockaddr*>(&to), length) > 0)
+          ++sent;
+        EXPECT_GT(sent, 0) << errno;
+        EXPECT_LT(sent, 100000);
+        tap::Netlink n(std::move(ours));
+        EXPECT_TRUE(find_link(n, "lo"));
+      },
+      kNoNode);
+}
+
 TEST(Links, ErrorsNameTheDeviceAndTheReason) {
   in_network(
       [] {
