@@ -237,6 +237,13 @@ TEST(TapPort, GivenDescriptorsThatWontDo) {
     std::string name = "tun0";
     ASSERT_EQ(tap::set_interface(tun, name, IFF_TUN | IFF_NO_PI), 0);
     EXPECT_TRUE(contains(error_of([&] { open("", number(tun)); }, Errc::invalid), "tun device"));
+    const Fd wide = tap::open_tun_node("test");
+    name = "t0";
+    ASSERT_EQ(tap::set_interface(wide, name, IFF_TAP | IFF_NO_PI | IFF_VNET_HDR), 0);
+    tap::set_header_size(wide, 33, "test");
+    EXPECT_TRUE(contains(error_of([&] { open("", number(wide)); }, Errc::invalid), "33 bytes"));
+    tap::set_header_size(wide, 32, "test");
+    open("", number(wide));
   });
 }
 
