@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// links.cc - RTM_*LINK, RTM_NEWADDR and RTM_NEWROUTE.
+// links.cc - RTM_*LINK, RTM_*ADDR and RTM_NEWROUTE.
 #include "tap/links.h"
 
 #include <libmnl/libmnl.h>
@@ -79,6 +79,16 @@ struct Change : Request {
   }
   ifinfomsg& info;
 };
+
+void put_address(Request& r, unsigned index, const Prefix& address) {
+  auto& h = r.header<ifaddrmsg>();
+  h.ifa_family = static_cast<std::uint8_t>(address.ip.family);
+  h.ifa_prefixlen = static_cast<std::uint8_t>(address.length);
+  h.ifa_index = index;
+  if (address.ip.family == AF_INET6) h.ifa_flags = IFA_F_NODAD;
+  r.put(IFA_LOCAL, address.ip.bytes.data(), address.ip.size());
+  r.put(IFA_ADDRESS, address.ip.bytes.data(), address.ip.size());
+}
 
 }  // namespace
 
@@ -166,14 +176,17 @@ bool remove_link(Netlink& netlink, unsigned index, const std::string& what) {
 
 void add_address(Netlink& netlink, unsigned index, const Prefix& address, const std::string& what) {
   Request r(RTM_NEWADDR, NLM_F_CREATE | NLM_F_REPLACE);
-  auto& h = r.header<ifaddrmsg>();
-  h.ifa_family = static_cast<std::uint8_t>(address.ip.family);
-  h.ifa_prefixlen = static_cast<std::uint8_t>(address.length);
-  h.ifa_index = index;
-  if (address.ip.family == AF_INET6) h.ifa_flags = IFA_F_NODAD;
-  r.put(IFA_LOCAL, address.ip.bytes.data(), address.ip.size());
-  r.put(IFA_ADDRESS, address.ip.bytes.data(), address.ip.size());
+  put_address(r, index, address);
   netlink.order(r, what + ": giving it the address " + text_of(address));
+}
+
+void remove_address(Netlink& netlink, unsigned index, const Prefix& address,
+                    const std::string& what) {
+  Request r(RTM_DELADDR, 0);
+  put_address(r, index, address);
+  const int err = netlink.ask(r);
+  if (err != 0 && err != EADDRNOTAVAIL)
+    refuse(what + ": taking the address " + text_of(address) + " from it", err, netlink.why());
 }
 
 void add_default_route(Netlink& netlink, unsigned index, const Ip& gateway,

@@ -62,6 +62,9 @@ bool remove_link(Netlink& netlink, unsigned index, const std::string& what);
 /// Throws Error that starts with `what`. An IPv6 address can be used at once (no duplicate address
 /// detection). One that the device has already is no error.
 void add_address(Netlink& netlink, unsigned index, const Prefix& address, const std::string& what);
+/// One that the device does not have is no error. Throws Error that starts with `what`.
+void remove_address(Netlink& netlink, unsigned index, const Prefix& address,
+                    const std::string& what);
 /// The default route of the gateway's family. Throws Error that starts with `what`.
 void add_default_route(Netlink& netlink, unsigned index, const Ip& gateway,
                        const std::string& what);

@@ -79,7 +79,11 @@ void NetnsDevice::loopback_up() {
 }
 
 void NetnsDevice::apply(const Lease& lease) {
+  const auto before = lease_ ? std::optional(lease_->address) : std::nullopt;
   lease_ = lease;
+  // First, as one more of the same network would be a secondary address and go with it.
+  if (before && text_of(*before) != text_of(lease.address))
+    remove_address(*netlink_, index_, *before, what_);
   add_address(*netlink_, index_, lease.address, what_);
   if (lease.gateway) add_default_route(*netlink_, index_, *lease.gateway, what_);
 }

@@ -129,6 +129,33 @@ TEST(NetnsPort, AsksForItsAddress) {
   });
 }
 
+/// Whether this network has the address.
+bool has_address(const char* address) {
+  const Fd u(socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  sockaddr_in at{};
+  at.sin_family = AF_INET;
+  inet_pton(AF_INET, address, &at.sin_addr);
+  return bind(u.get(), reinterpret_cast<sockaddr*>(&at), sizeof at) == 0;
+}
+
+TEST(NetnsPort, AnotherAddressTakesThePlaceOfTheFirst) {
+  in_network([] {
+    Sleeper s;
+    World w(open(s.pid()));
+    DhcpServer server;
+    Instant now = uptime();
+    ASSERT_TRUE(get_address(w, server, now, "address=10.0.5.77"));
+    server.address = {10, 0, 5, 78};
+    now += std::chrono::seconds(server.time);
+    ASSERT_TRUE(get_address(w, server, now, "address=10.0.5.78"));
+    EXPECT_TRUE(w.until([&] { return w.port->arm(now); }));
+    s.inside([] {
+      EXPECT_TRUE(has_address("10.0.5.78"));
+      EXPECT_FALSE(has_address("10.0.5.77"));
+    });
+  });
+}
+
 TEST(NetnsPort, ADeviceDeletedInsideIsMadeAgainAsItWas) {
   in_network([] {
     Sleeper s;
