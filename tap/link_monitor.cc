@@ -40,6 +40,16 @@ LinkEvent event_of(const nlmsghdr* h) noexcept {
   return e;
 }
 
+/// Of ask(), as the kernel quotes it in its answer that there is no such device; 0: it is none.
+unsigned missing_index(const nlmsghdr* h) noexcept {
+  if (h->nlmsg_type != NLMSG_ERROR ||
+      mnl_nlmsg_get_payload_len(h) < sizeof(nlmsgerr) + sizeof(ifinfomsg))
+    return 0;
+  const auto* e = static_cast<const nlmsgerr*>(mnl_nlmsg_get_payload(h));
+  if (e->error != -ENODEV || e->msg.nlmsg_type != RTM_GETLINK) return 0;
+  return static_cast<unsigned>(reinterpret_cast<const ifinfomsg*>(e + 1)->ifi_index);
+}
+
 }  // namespace
 
 LinkMonitor::LinkMonitor() : LinkMonitor(Netlink::open_socket()) {}
@@ -78,6 +88,7 @@ void LinkMonitor::read(unsigned watched, void (*fn)(void*, const LinkEvent&),
     for (auto* h = reinterpret_cast<const nlmsghdr*>(bytes.data()); mnl_nlmsg_ok(h, left);
          h = mnl_nlmsg_next(h, &left)) {
       if (h->nlmsg_type == RTM_NEWLINK || h->nlmsg_type == RTM_DELLINK) fn(opaque, event_of(h));
+      if (const unsigned index = missing_index(h); index != 0) fn(opaque, {index, {}, true, false});
     }
   }
 }

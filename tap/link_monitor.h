@@ -33,7 +33,7 @@ class LinkMonitor {
     read(
         watched, [](void* opaque, const LinkEvent& e) { (*static_cast<F*>(opaque))(e); }, &fn);
   }
-  /// The device's state will come as an event; nothing does when there is none.
+  /// The device's state will come as an event: gone, without a name, when there is none.
   void ask(unsigned index) noexcept;
 
  private:

@@ -169,6 +169,10 @@ TEST(LinkMonitor, HearsOfDevices) {
         remove_link(n, index, "test");
         collect();
         EXPECT_EQ(heard.back(), "-br0");
+        heard.clear();
+        monitor.ask(index);
+        collect();
+        EXPECT_EQ(heard, std::vector<std::string>{"-"});
       },
       kNoNode);
 }
