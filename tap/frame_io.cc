@@ -18,8 +18,6 @@
 namespace rp::tap {
 namespace {
 
-/// The longest header that linux/virtio_net.h knows (virtio_net_hdr_v1_hash) and then some.
-constexpr std::size_t kMaxHeader = 32;
 /// One frame at its longest, with its header, in whole cache lines.
 constexpr std::size_t kSlot = (sw::kMaxFrame + kMaxHeader + 63) / 64 * 64;
 /// Small enough for the second-level cache, which the frames leave from; 7 at their longest.

@@ -9,6 +9,9 @@
 
 namespace rp::tap {
 
+/// The longest header that linux/virtio_net.h knows (virtio_net_hdr_v1_hash) and then some.
+constexpr std::size_t kMaxHeader = 32;
+
 /// What became of a write.
 enum class Wrote {
   done,

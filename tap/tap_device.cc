@@ -16,14 +16,12 @@
 
 #include "base/error.h"
 #include "tap/bridge_helper.h"
+#include "tap/frame_io.h"
 #include "tap/links.h"
 #include "tap/tun_ioctl.h"
 
 namespace rp::tap {
 namespace {
-
-/// virtio_net_hdr of any version is shorter.
-constexpr int kMostHeader = 32;
 
 void tell(const Fd& fd, unsigned long request, unsigned long value, const std::string& what) {
   if (ioctl(fd.get(), request, value) != 0) refuse(what, errno);
@@ -189,11 +187,11 @@ Attached GivenDevice::attach() {
   if ((flags & IFF_VNET_HDR) != 0) {
     int size = 0;
     if (ioctl(fd_.get(), TUNGETVNETHDRSZ, &size) != 0) throw_errno(what_, errno);
-    if (size < static_cast<int>(sizeof(sw::Offload)) || size > kMostHeader)
+    if (size < static_cast<int>(sizeof(sw::Offload)) || size > static_cast<int>(kMaxHeader))
       throw Error(Errc::invalid, what_ + ": " + r.ifr_name + " has a virtio_net_hdr of " +
                                      std::to_string(size) + " bytes: set it to " +
                                      std::to_string(sizeof(sw::Offload)) + " to " +
-                                     std::to_string(kMostHeader) + " by TUNSETVNETHDRSZ");
+                                     std::to_string(kMaxHeader) + " by TUNSETVNETHDRSZ");
     a.header = static_cast<std::size_t>(size);
     a.can = set_offloads(fd_, true);
     if (!offload_) {
