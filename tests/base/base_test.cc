@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// base_test.cc - wire integers, bounded reads, options, errors, who holds a port, forks.
+// base_test.cc - wire integers, bounded reads, options, errors, who holds a port, children, forks.
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <netinet/in.h>
@@ -16,10 +16,21 @@
 #include "base/log.h"
 #include "base/option.h"
 #include "base/port_holder.h"
+#include "base/quiet_child.h"
 #include "base/wire.h"
 
 namespace rp {
 namespace {
+
+TEST(QuietChild, EndsWithItsStatus) {
+  EXPECT_EQ(in_quiet_child([] { return 7; }), 7);
+  EXPECT_EQ(in_quiet_child([] { return kill(getpid(), SIGKILL); }), 255);
+}
+
+// Whoever may stop our processes could hold us for ever.
+TEST(QuietChild, OneThatIsStoppedIsKilled) {
+  EXPECT_EQ(in_quiet_child([] { return kill(getpid(), SIGSTOP); }, 50), 255);
+}
 
 TEST(Wire, BigEndianRoundTrip) {
   const Be16 a(0x1234);
