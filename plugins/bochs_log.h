@@ -2,6 +2,7 @@
 // bochs_log.h - carries ringplug's sentences from its threads to Bochs' log.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <cstdio>
@@ -31,15 +32,22 @@ class Log {
   /// On Bochs' thread.
   void flush(logfunctions& to) {
     if (!waiting_.load(std::memory_order_acquire)) return;
-    const std::lock_guard lock(mutex_);
-    for (std::size_t i = 0; i < count_; ++i) {
-      if (entries_[i].level == RP_LOG_INFO)
-        to.info("ringplug: %s", entries_[i].text.data());
-      else
-        to.error("ringplug: %s", entries_[i].text.data());
+    std::array<Entry, kMost> said{};
+    std::size_t n;
+    {
+      const std::lock_guard lock(mutex_);
+      n = count_;
+      std::copy_n(entries_.begin(), n, said.begin());
+      count_ = 0;
+      waiting_.store(false, std::memory_order_relaxed);
     }
-    count_ = 0;
-    waiting_.store(false, std::memory_order_relaxed);
+    // Not under the lock: Bochs may ask its user in there, or end.
+    for (std::size_t i = 0; i < n; ++i) {
+      if (said[i].level == RP_LOG_INFO)
+        to.info("ringplug: %s", said[i].text.data());
+      else
+        to.error("ringplug: %s", said[i].text.data());
+    }
   }
 
  private:
