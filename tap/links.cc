@@ -10,11 +10,15 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <vector>
 
 #include "base/error.h"
 
 namespace rp::tap {
 namespace {
+
+/// Before we give up on devices that come and go all the while.
+constexpr int kListings = 20;
 
 std::string text_in(const nlattr* a) {
   return mnl_attr_validate(a, MNL_TYPE_NUL_STRING) < 0 ? "" : mnl_attr_get_str(a);
@@ -111,10 +115,16 @@ Link get_link(Netlink& netlink, const std::string& name, const std::string& what
 }
 
 void each_link(Netlink& netlink, const std::function<void(const Link&)>& fn) {
-  Request r(RTM_GETLINK, NLM_F_DUMP);
-  r.header<ifinfomsg>();
-  const int err = netlink.ask(r, [&](const nlmsghdr& h) { fn(link_of(h)); });
+  std::vector<Link> links;
+  int err = EINTR;
+  for (int i = 0; i < kListings && err == EINTR; ++i) {
+    links.clear();
+    Request r(RTM_GETLINK, NLM_F_DUMP);
+    r.header<ifinfomsg>();
+    err = netlink.ask(r, [&](const nlmsghdr& h) { links.push_back(link_of(h)); });
+  }
   if (err != 0) refuse("listing network devices", err, netlink.why());
+  for (const Link& link : links) fn(link);
 }
 
 void change_link(Netlink& netlink, unsigned index, const LinkChange& c, const std::string& what) {

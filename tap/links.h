@@ -38,7 +38,7 @@ std::optional<Link> find_link(Netlink& netlink, const std::string& name);
 std::optional<Link> find_link(Netlink& netlink, unsigned index);
 /// As find_link(); one that is not there is an Error that starts with `what`.
 Link get_link(Netlink& netlink, const std::string& name, const std::string& what);
-/// Calls fn for each.
+/// Calls fn for each, from one listing that nothing changed during. Throws Error.
 void each_link(Netlink& netlink, const std::function<void(const Link&)>& fn);
 
 /// One request for each part, so that an error (which starts with `what`) names the one refused.

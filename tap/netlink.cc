@@ -40,6 +40,14 @@ std::string kernel_words(const nlmsghdr* h) {
   return words;
 }
 
+/// NLMSG_DONE ends with what stopped the dump, negative, or with a number that says nothing.
+int dump_error(const nlmsghdr* h) {
+  int value = 0;
+  if (mnl_nlmsg_get_payload_len(h) >= sizeof value)
+    std::memcpy(&value, mnl_nlmsg_get_payload(h), sizeof value);
+  return value < 0 ? -value : 0;
+}
+
 }  // namespace
 
 void refuse(const std::string& what, int err, std::string_view kernel_said) {
@@ -113,6 +121,7 @@ int Netlink::ask(Request& request, const Answer& answer) {
   m->nlmsg_seq = ++sequence_;
   drain();
   if (send(socket_.get(), m, m->nlmsg_len, MSG_NOSIGNAL) < 0) return errno;
+  bool interrupted = false;
   alignas(8) std::array<char, kAnswer> bytes;
   for (;;) {
     const ssize_t got = receive_from_kernel(socket_.get(), bytes.data(), bytes.size());
@@ -123,7 +132,11 @@ int Netlink::ask(Request& request, const Answer& answer) {
     for (auto* h = reinterpret_cast<const nlmsghdr*>(bytes.data()); mnl_nlmsg_ok(h, left);
          h = mnl_nlmsg_next(h, &left)) {
       if (h->nlmsg_seq != sequence_) continue;
-      if (h->nlmsg_type == NLMSG_DONE) return 0;
+      interrupted |= dump && (h->nlmsg_flags & NLM_F_DUMP_INTR) != 0;
+      if (h->nlmsg_type == NLMSG_DONE) {
+        const int err = dump_error(h);
+        return err != 0 ? err : interrupted ? EINTR : 0;
+      }
       if (h->nlmsg_type == NLMSG_ERROR) {
         why_ = kernel_words(h);
         return -static_cast<const nlmsgerr*>(mnl_nlmsg_get_payload(h))->error;

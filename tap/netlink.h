@@ -71,7 +71,8 @@ class Netlink {
   using Answer = std::function<void(const nlmsghdr&)>;
   /// Sends the request and waits for its acknowledgement or the end of its dump; `answer` sees the
   /// messages that come before. Returns 0 or errno (ENOBUFS also when the kernel had to drop its
-  /// answer); the kernel's own words are then in why().
+  /// answer, EINTR when what it dumped changed meanwhile); the kernel's own words are then in
+  /// why().
   int ask(Request& request, const Answer& answer = {});
   /// As ask(). Throws Error that starts with `what` and names a right that is missing.
   void order(Request& request, const std::string& what);

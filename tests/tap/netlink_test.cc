@@ -54,6 +54,28 @@ TEST(Links, AllAreListed) {
       kNoNode);
 }
 
+// Devices that go between two parts of a listing make the kernel say that it is not whole.
+TEST(Links, AListingThatWasInterruptedIsToldOrTakenAgain) {
+  in_network(
+      [] {
+        tap::Netlink n, other;
+        for (int i = 0; i < 100; ++i)
+          create_link(n, {.name = "b" + std::to_string(i), .kind = "bridge"}, "test");
+        bool changed = false;
+        tap::Request r(RTM_GETLINK, NLM_F_DUMP);
+        r.header<ifinfomsg>();
+        const int err = n.ask(r, [&](const nlmsghdr&) {
+          if (!changed) create_link(other, {.name = "late", .kind = "bridge"}, "test");
+          changed = true;
+        });
+        EXPECT_EQ(err, EINTR);
+        int bridges = 0;
+        each_link(n, [&](const tap::Link& l) { bridges += l.kind == "bridge"; });
+        EXPECT_EQ(bridges, 101);
+      },
+      kNoNode);
+}
+
 // Root of a namespace may fill whatever socket listens in there.
 TEST(Links, AFullSocketStillBringsAnswers) {
   in_network(
