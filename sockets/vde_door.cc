@@ -87,7 +87,7 @@ void VdeDoor::let_in(int listener, Instant now) {
     }
     v.since = now;
     if (visitors_.size() == kMostVisitors) {
-      forget(visitors_.front());
+      unwatch(visitors_.front());
       visitors_.erase(visitors_.begin());
       ++late_;
     }
@@ -107,14 +107,14 @@ void VdeDoor::listen_to(int fd, Instant now) {
   if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR)) return;
   if (n <= 0) {
     ++vanished_;
-    forget(*v);
+    unwatch(*v);
     visitors_.erase(v);
     return;
   }
   v->got += static_cast<std::size_t>(n);
   const VdeParsed parsed = parse_vde_request({v->said.data(), v->got});
   if (parsed.state == VdeParsed::incomplete) return;
-  forget(*v);
+  unwatch(*v);
   Visitor done = std::move(*v);
   visitors_.erase(v);
   if (parsed.state == VdeParsed::refused)
@@ -124,7 +124,7 @@ void VdeDoor::listen_to(int fd, Instant now) {
 }
 
 /// By hand: a child that the host forked may hold the connection too, and keep the watch alive.
-void VdeDoor::forget(const Visitor& v) noexcept {
+void VdeDoor::unwatch(const Visitor& v) noexcept {
   epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, v.control.get(), nullptr);
 }
 
@@ -165,7 +165,7 @@ void VdeDoor::expire(Instant now) noexcept {
   [[maybe_unused]] const auto n = ::read(timer_.get(), &fired, sizeof fired);
   late_ += std::erase_if(visitors_, [&](const Visitor& v) {
     const bool late = now - v.since >= options_.patience;
-    if (late) forget(v);
+    if (late) unwatch(v);
     return late;
   });
   if (closed_until_ != Instant{} && now >= closed_until_) {

@@ -67,7 +67,7 @@ class VdeDoor final : public sw::Port {
 
   void let_in(int listener, Instant now);
   void listen_to(int fd, Instant now);
-  void forget(const Visitor& visitor) noexcept;
+  void unwatch(const Visitor& visitor) noexcept;
   void admit(Visitor& visitor, const VdeRequest& request, Instant now);
   void refuse(const Visitor& visitor, const std::string& why, Instant now) noexcept;
   void expire(Instant now) noexcept;
