@@ -25,22 +25,32 @@ bool is_number(const std::string& text) {
 
 }  // namespace
 
-uid_t user_id(const std::string& name) {
+std::optional<uid_t> find_user(const std::string& name) {
   if (is_number(name)) return parse_number(name, 0, ~0u - 1);
   Room room;
   passwd entry, *found = nullptr;
   getpwnam_r(name.c_str(), &entry, room.data(), room.size(), &found);
-  if (!found) unknown("user", name);
-  return entry.pw_uid;
+  return found ? std::optional(entry.pw_uid) : std::nullopt;
 }
 
-gid_t group_id(const std::string& name) {
+std::optional<gid_t> find_group(const std::string& name) {
   if (is_number(name)) return parse_number(name, 0, ~0u - 1);
   Room room;
   group entry, *found = nullptr;
   getgrnam_r(name.c_str(), &entry, room.data(), room.size(), &found);
-  if (!found) unknown("group", name);
-  return entry.gr_gid;
+  return found ? std::optional(entry.gr_gid) : std::nullopt;
+}
+
+uid_t user_id(const std::string& name) {
+  const auto id = find_user(name);
+  if (!id) unknown("user", name);
+  return *id;
+}
+
+gid_t group_id(const std::string& name) {
+  const auto id = find_group(name);
+  if (!id) unknown("group", name);
+  return *id;
 }
 
 std::string user_name(uid_t id) {

@@ -2,10 +2,9 @@
 // vde_options.cc - two tables; the door's has vde_switch's names and defaults.
 #include "sockets/vde_options.h"
 
-#include <grp.h>
-
 #include <charconv>
-#include <vector>
+
+#include "base/account.h"
 
 namespace rp::sockets {
 namespace {
@@ -22,15 +21,8 @@ mode_t parse_mode(const std::string& v, unsigned most) {
 }
 
 gid_t parse_group(const std::string& v) {
-  std::vector<char> buffer(16384);
-  group g{}, *found = nullptr;
-  if (getgrnam_r(v.c_str(), &g, buffer.data(), buffer.size(), &found) == 0 && found)
-    return found->gr_gid;
-  unsigned number = 0;
-  const auto [end, error] = std::from_chars(v.data(), v.data() + v.size(), number);
-  if (v.empty() || error != std::errc() || end != v.data() + v.size())
-    throw Error(Errc::not_found, "there is no such group");
-  return number;
+  if (const auto id = find_group(v)) return *id;
+  throw Error(Errc::not_found, "there is no such group");
 }
 
 /// For each class that may read or write, the right to enter.

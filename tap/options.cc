@@ -1,14 +1,12 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // options.cc - the table of tap's options and the rules that tie them together.
-#include <grp.h>
-#include <pwd.h>
 
 #include <sys/socket.h>
 
 #include <algorithm>
-#include <array>
 #include <climits>
 
+#include "base/account.h"
 #include "tap/config.h"
 #include "tap/name.h"
 
@@ -16,28 +14,15 @@ namespace rp::tap {
 namespace {
 
 constexpr const char* kOnOff = "on|off";
-constexpr unsigned kMaxId = UINT_MAX - 1;  ///< -1 means nobody
-
-bool is_number(const std::string& v) {
-  return !v.empty() && v.find_first_not_of("0123456789") == v.npos;
-}
 
 uid_t parse_user(const std::string& v) {
-  if (is_number(v)) return parse_number(v, 0, kMaxId);
-  std::array<char, 4096> room;
-  passwd entry, *found = nullptr;
-  if (getpwnam_r(v.c_str(), &entry, room.data(), room.size(), &found) != 0 || !found)
-    throw Error(Errc::not_found, "there is no such user");
-  return entry.pw_uid;
+  if (const auto id = find_user(v)) return *id;
+  throw Error(Errc::not_found, "there is no such user");
 }
 
 gid_t parse_group(const std::string& v) {
-  if (is_number(v)) return parse_number(v, 0, kMaxId);
-  std::array<char, 4096> room;
-  group entry, *found = nullptr;
-  if (getgrnam_r(v.c_str(), &entry, room.data(), room.size(), &found) != 0 || !found)
-    throw Error(Errc::not_found, "there is no such group");
-  return entry.gr_gid;
+  if (const auto id = find_group(v)) return *id;
+  throw Error(Errc::not_found, "there is no such group");
 }
 
 std::string checked_name(const std::string& v, const char* what) {
