@@ -8,6 +8,7 @@
 #include "tools/command.h"
 #include "tools/json.h"
 #include "tools/service.h"
+#include "tools/switch_state.h"
 #include "tools/table.h"
 
 namespace rp::tools {
@@ -31,20 +32,13 @@ struct Nic {
   bool up;
 };
 
-std::string mac_text(const uint8_t* m) {
-  char text[18];
-  std::snprintf(text, sizeof text, "%02x:%02x:%02x:%02x:%02x:%02x", m[0], m[1], m[2], m[3], m[4],
-                m[5]);
-  return text;
-}
-
 std::vector<Nic> nics() {
   std::vector<Nic> all;
   rp_error error = RP_ERROR_INIT;
   check(rp_nics_list(
             [](void* opaque, const rp_nic_info* i) {
               static_cast<std::vector<Nic>*>(opaque)->push_back(
-                  {i->name, i->type_name, i->kind, i->driver, i->bus, i->evidence, mac_text(i->mac),
+                  {i->name, i->type_name, i->kind, i->driver, i->bus, i->evidence, text_of(i->mac),
                    i->index, i->mtu, i->up != 0});
             },
             &all, &error),
