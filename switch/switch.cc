@@ -189,6 +189,7 @@ PortId Switch::learn_and_find(const Frame& f, Slot& from, Instant now) noexcept 
 bool Switch::enter_vlan(const Frame& f, Slot& from) noexcept {
   const Tagging tagging = tagging_of(f);
   vlan_ = tagging.vid;
+  tag_ = tagging.kind;
   if (!from.policy.vlan_aware) return true;
   if (tagging.kind == Tagging::Kind::vlan) return from.policy.tagged[vlan_];
   vlan_ = from.policy.untagged;
@@ -215,16 +216,15 @@ void Switch::forward(const Frame& f, Slot& from, PortId to) noexcept {
 
 Switch::Passage Switch::passage(const Frame& f, const Slot& from, const Slot& to) noexcept {
   if (from.policy.isolated && to.policy.isolated) return {nullptr, Drop::isolated};
-  const Tagging::Kind kind = tagging_of(f).kind;
   const auto tagged = [&]() -> Passage {
-    if (kind == Tagging::Kind::vlan) return {&f, {}};
+    if (tag_ == Tagging::Kind::vlan) return {&f, {}};
     if (f.len > kMaxFrame - sizeof(VlanTag) || f.offload.csum_start > UINT16_MAX - sizeof(VlanTag))
       return {nullptr, Drop::oversize};
     return {&forms_->tagged(f, index_, vlan_), {}};
   };
   if (!to.policy.vlan_aware) return vlan_ == 0 ? Passage{&f, {}} : tagged();
   if (to.policy.untagged == vlan_)
-    return {kind == Tagging::Kind::none ? &f : &forms_->untagged(f, index_), {}};
+    return {tag_ == Tagging::Kind::none ? &f : &forms_->untagged(f, index_), {}};
   if (vlan_ <= kMaxVlan && to.policy.tagged[vlan_]) return tagged();
   return {nullptr, Drop::vlan};
 }

@@ -174,6 +174,7 @@ class Switch {
   bool hub_ = false;
   bool policies_ = false;             ///< some port's policy is not plain
   std::uint16_t vlan_ = 0;            ///< of the frame that is being forwarded
+  Tagging::Kind tag_ = {};            ///< what that came with
   std::size_t index_ = 0;             ///< which one of the burst it is
   std::unique_ptr<VlanForms> forms_;  ///< with policies_
   Segmenter segmenter_;

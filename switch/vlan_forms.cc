@@ -16,16 +16,6 @@ constexpr std::uint16_t kPriority = 0xf000;
 
 }  // namespace
 
-Tagging tagging_of(const Frame& f) noexcept {
-  EthHeader eth;
-  std::memcpy(&eth, f.head.data(), sizeof eth);
-  if (eth.type.get() != kEtherVlan) return {};
-  const auto tag = read_at<VlanTag>(f.head_bytes(), sizeof(EthHeader));
-  if (!tag) return {};
-  const std::uint16_t vid = tag->tci.get() & 0x0fff;
-  return {vid ? Tagging::Kind::vlan : Tagging::Kind::priority, vid};
-}
-
 VlanForms::VlanForms() : parts_(2 * (Burst::kParts + Burst::kFrames)) {}
 
 const Frame& VlanForms::untagged(const Frame& f, std::size_t i) noexcept {

@@ -8,6 +8,7 @@
 #include <array>
 #include <bitset>
 #include <cstdint>
+#include <cstring>
 #include <memory>
 #include <vector>
 
@@ -26,8 +27,17 @@ struct Tagging {
   std::uint16_t vid = 0;
 };
 
-/// A frame with a C-tag at its very end, cut before the type, has none.
-Tagging tagging_of(const Frame& f) noexcept;
+/// Of a frame that has an Ethernet header. One with a C-tag at its very end, cut before the type
+/// that follows, has none.
+inline Tagging tagging_of(const Frame& f) noexcept {
+  EthHeader eth;
+  std::memcpy(&eth, f.head.data(), sizeof eth);
+  if (eth.type.get() != kEtherVlan) return {};
+  const auto tag = read_at<VlanTag>(f.head_bytes(), sizeof(EthHeader));
+  if (!tag) return {};
+  const std::uint16_t vid = tag->tci.get() & 0x0fff;
+  return {vid ? Tagging::Kind::vlan : Tagging::Kind::priority, vid};
+}
 
 class VlanForms {
  public:
