@@ -80,6 +80,12 @@ void check(const rp_switch* sw, Fn* fn) {
   if (!fn) throw Error(Errc::invalid, "the callback is NULL");
 }
 
+/// Runs fn(switch) on the switch's thread. Throws what that throws.
+template <typename Fn>
+void on_thread_of(const rp_switch* sw, Fn&& fn) {
+  sw->fabric->with_loop([&](backend::Loop& loop) { loop.call(fn); });
+}
+
 std::string text_of(const char* given, const char* what) {
   if (!given) throw Error(Errc::invalid, std::string(what) + " is NULL");
   return given;
@@ -203,7 +209,7 @@ int rp_switch_ports(rp_switch* sw, rp_port_fn fn, void* opaque, rp_error* err) {
              port.describe()});
       });
     };
-    sw->fabric->with_loop([&](backend::Loop& loop) { loop.call(collect); });
+    on_thread_of(sw, collect);
     for (Row& r : rows) {
       r.info.name = r.name.c_str();
       r.info.detail = r.detail.c_str();
@@ -223,7 +229,7 @@ int rp_switch_addresses(rp_switch* sw, rp_address_fn fn, void* opaque, rp_error*
         rows.push_back(info);
       });
     };
-    sw->fabric->with_loop([&](backend::Loop& loop) { loop.call(collect); });
+    on_thread_of(sw, collect);
     for (const rp_address_info& info : rows) fn(opaque, &info);
   });
 }
@@ -236,7 +242,7 @@ int rp_switch_set(rp_switch* sw, unsigned number, const char* key, const char* v
     const std::string v =
         number ? backend::with_ids(k, text_of(value, "the value")) : text_of(value, "the value");
     const auto set = [&](sw::Switch& s) { backend::set(s, number, k, v); };
-    sw->fabric->with_loop([&](backend::Loop& loop) { loop.call(set); });
+    on_thread_of(sw, set);
   });
 }
 
@@ -244,7 +250,7 @@ int rp_switch_forget(rp_switch* sw, unsigned number, rp_error* err) {
   return guarded(err, [&] {
     check(sw);
     const auto forget = [&](sw::Switch& s) { s.forget_policy(number); };
-    sw->fabric->with_loop([&](backend::Loop& loop) { loop.call(forget); });
+    on_thread_of(sw, forget);
   });
 }
 
@@ -262,7 +268,7 @@ int rp_switch_settings(rp_switch* sw, rp_setting_fn fn, void* opaque, rp_error* 
                               rows.push_back({number, std::string(key), value});
                             });
     };
-    sw->fabric->with_loop([&](backend::Loop& loop) { loop.call(collect); });
+    on_thread_of(sw, collect);
     for (const Row& r : rows)
       fn(opaque, r.number, r.key.c_str(), backend::with_names(r.key, r.value).c_str());
   });
@@ -272,7 +278,7 @@ int rp_switch_reset_counters(rp_switch* sw, unsigned number, rp_error* err) {
   return guarded(err, [&] {
     check(sw);
     const auto reset = [&](sw::Switch& s) { s.reset_counters(number); };
-    sw->fabric->with_loop([&](backend::Loop& loop) { loop.call(reset); });
+    on_thread_of(sw, reset);
   });
 }
 
