@@ -16,12 +16,12 @@ namespace rp::backend {
 
 OptionDoc isolate_option();
 
-/// Takes `isolate` out of the locator: its params and its text. Throws Error.
+/// Takes `isolate` out of the locator's params. Throws Error.
 bool take_isolate(Locator& locator);
 
 class Isolated {
  public:
-  /// Starts the process with the locator as its uplink. Throws Error.
+  /// Starts the process with the locator, of which the params count, as its uplink. Throws Error.
   Isolated(const Locator& locator, const Log& log);
 
   const std::string& name() const noexcept { return name_; }

@@ -15,6 +15,13 @@ namespace {
   throw Error(Errc::invalid, "locator '" + text + "': " + why);
 }
 
+/// With what a target or a value usually has left as it is.
+std::string encoded(const std::string& part) {
+  const std::unique_ptr<char, decltype(&g_free)> text(
+      g_uri_escape_string(part.c_str(), "!$'()*+,/:;@[]", false), g_free);
+  return text.get();
+}
+
 std::string decode(const std::string& text, const std::string& part) {
   const std::unique_ptr<char, decltype(&g_free)> decoded(
       g_uri_unescape_string(part.c_str(), nullptr), g_free);
@@ -59,6 +66,17 @@ Locator parse_locator(const std::string& text) {
   if (question != text.npos && question + 1 < text.size())
     parse_params(l, text.substr(question + 1));
   return l;
+}
+
+std::string text_of(const Locator& l) {
+  std::string text = l.scheme;
+  if (l.has_target) text += ':' + encoded(l.target);
+  char before = '?';
+  for (const auto& [key, value] : l.params) {
+    text += before + encoded(key) + '=' + encoded(value);
+    before = '&';
+  }
+  return text;
 }
 
 }  // namespace rp::backend

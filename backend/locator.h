@@ -20,4 +20,7 @@ struct Locator {
 /// Throws Error that names what is malformed. Knows no schemes.
 Locator parse_locator(const std::string& text);
 
+/// What parses to the same scheme, target and params; the text as written does not count.
+std::string text_of(const Locator& locator);
+
 }  // namespace rp::backend

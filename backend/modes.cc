@@ -3,8 +3,8 @@
 #include "backend/modes.h"
 
 #include <algorithm>
-#include "backend/isolation.h"
 
+#include "backend/isolation.h"
 #include "backend/null_port.h"
 #include "backend/plug_port.h"
 #include "backend/settings.h"
@@ -43,9 +43,10 @@ std::unique_ptr<vhost_user::Link> link_slirp(const Locator& l, Plug& plug, sw::O
                                              const Log& log) {
   Locator inner = l;
   if (!take_isolate(inner)) return nullptr;
-  take_policy(inner);
-  slirp::make_config(inner.params);
-  const Isolated process(inner, log);
+  Locator bare = inner;
+  take_policy(bare);
+  slirp::make_config(bare.params);
+  const Isolated process(inner, log);  // whose uplink has the policy, as there is no port here
   return std::make_unique<vhost_user::Link>(process.name(), plug, can, log, process.restart());
 }
 

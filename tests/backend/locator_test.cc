@@ -79,7 +79,15 @@ TEST(LocatorTest, Grammar) {
     EXPECT_EQ(l.target, row.target);
     EXPECT_EQ(l.params, row.params);
     EXPECT_EQ(l.text, row.text);
+    const Locator again = parse_locator(text_of(l));
+    EXPECT_EQ(again.has_target, l.has_target);
+    EXPECT_EQ(again.target, l.target);
+    EXPECT_EQ(again.params, l.params);
   }
+  Locator usual =
+      parse_locator("slirp?hostfwd=tcp:127.0.0.1:2222-:22&is%6flate=on&net=10.0.2.0/24");
+  usual.params.erase(usual.params.begin() + 1);
+  EXPECT_EQ(text_of(usual), "slirp?hostfwd=tcp:127.0.0.1:2222-:22&net=10.0.2.0/24");
 }
 
 TEST(LocatorTest, WhatIsMalformedIsNamed) {
