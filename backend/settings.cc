@@ -6,6 +6,7 @@
 
 #include "backend/vlan_list.h"
 #include "base/account.h"
+#include "switch/mac_text.h"
 
 namespace rp::backend {
 namespace {
@@ -44,35 +45,13 @@ void set_trunk(PortPolicy& p, const std::string& v) {
   p.vlan_aware = true;
 }
 
-sw::Mac parse_mac(const std::string& text) {
-  sw::Mac mac;
-  bool good = text.size() == 17;
-  for (std::size_t i = 0; good && i < 6; ++i) {
-    const char* const at = text.data() + 3 * i;
-    const auto [end, error] = std::from_chars(at, at + 2, mac.bytes[i], 16);
-    good = error == std::errc() && end == at + 2 && (i == 5 || at[2] == ':');
-  }
-  if (!good || mac.is_group() || mac.is_zero())
-    throw Error(Errc::invalid, "expected the address of one station, as in 02:00:00:00:00:01");
-  return mac;
-}
-
-std::string text_of(const sw::Mac& mac) {
-  std::string text;
-  for (const unsigned b : mac.bytes) {
-    if (!text.empty()) text += ':';
-    for (const unsigned digit : {b >> 4, b & 15u}) text += "0123456789abcdef"[digit];
-  }
-  return text;
-}
-
 void add_static(PortPolicy& p, const std::string& v) {
   constexpr std::size_t kMost = 1024;
   const bool less = v.starts_with('-');
   const std::string text = v.substr(less || v.starts_with('+') ? 1 : 0);
   const auto at = text.find('@');
   const sw::StaticAddress a{
-      parse_mac(text.substr(0, at)),
+      sw::parse_mac(text.substr(0, at)),
       static_cast<std::uint16_t>(
           at == std::string::npos ? 0 : parse_number(text.substr(at + 1), 0, sw::kMaxVlan))};
   std::erase(p.addresses, a);
@@ -99,7 +78,7 @@ void set_static(PortPolicy& p, const std::string& v) {
 std::string tell_static(const PortPolicy& p) {
   std::string text;
   for (const auto& a : p.addresses) {
-    text += (text.empty() ? "" : " ") + text_of(a.mac);
+    text += (text.empty() ? "" : " ") + sw::text_of(a.mac);
     if (a.vlan) text += '@' + std::to_string(a.vlan);
   }
   return text.empty() ? "none" : text;

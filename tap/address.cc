@@ -31,19 +31,6 @@ Prefix parse_prefix(const std::string& text) {
   return p;
 }
 
-sw::Mac parse_mac(const std::string& text) {
-  sw::Mac mac;
-  auto& b = mac.bytes;
-  int used = 0;
-  const int n = std::sscanf(text.c_str(), "%2hhx:%2hhx:%2hhx:%2hhx:%2hhx:%2hhx%n", &b[0], &b[1],
-                            &b[2], &b[3], &b[4], &b[5], &used);
-  if (n != 6 || static_cast<std::size_t>(used) != text.size())
-    throw Error(Errc::invalid, "expected an address, as 02:00:00:00:00:01");
-  if (mac.is_zero() || mac.is_group())
-    throw Error(Errc::invalid, "a device can't have this address: it is zero or a group's");
-  return mac;
-}
-
 std::string text_of(const Ip& ip) {
   char text[INET6_ADDRSTRLEN] = "";
   inet_ntop(ip.family, ip.bytes.data(), text, sizeof text);
@@ -52,14 +39,6 @@ std::string text_of(const Ip& ip) {
 
 std::string text_of(const Prefix& prefix) {
   return text_of(prefix.ip) + "/" + std::to_string(prefix.length);
-}
-
-std::string text_of(const sw::Mac& mac) {
-  char text[18];
-  const auto& b = mac.bytes;
-  std::snprintf(text, sizeof text, "%02x:%02x:%02x:%02x:%02x:%02x", b[0], b[1], b[2], b[3], b[4],
-                b[5]);
-  return text;
 }
 
 }  // namespace rp::tap

@@ -1,12 +1,10 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// address.h - addresses as users write them: IP/LENGTH and xx:xx:xx:xx:xx:xx.
+// address.h - IP addresses as users write them: IP/LENGTH.
 #pragma once
 
 #include <array>
 #include <cstdint>
 #include <string>
-
-#include "switch/headers.h"
 
 namespace rp::tap {
 
@@ -25,11 +23,8 @@ struct Prefix {
 Ip parse_ip(const std::string& text);
 /// Without "/LENGTH" it is the address alone: /32 or /128.
 Prefix parse_prefix(const std::string& text);
-/// An address that a device can have: neither zero nor a group.
-sw::Mac parse_mac(const std::string& text);
 
 std::string text_of(const Ip& ip);
 std::string text_of(const Prefix& prefix);
-std::string text_of(const sw::Mac& mac);
 
 }  // namespace rp::tap

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "base/option.h"
+#include "switch/headers.h"
 #include "tap/address.h"
 
 namespace rp::tap {

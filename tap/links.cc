@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "switch/mac_text.h"
 
 namespace rp::tap {
 namespace {

@@ -2,6 +2,7 @@
 // macvtap_options.cc - the tables of options of macvtap and ipvtap, under the names of iproute2.
 #include <linux/if_link.h>
 
+#include "switch/mac_text.h"
 #include "tap/config.h"
 #include "tap/name.h"
 
@@ -64,9 +65,9 @@ constexpr Option<MacvtapConfig> kMacvtapOptions[] = {
       "the parent for itself; senders in allow="},
      [](MacvtapConfig& c, const std::string& v) { c.mode = parse_word(kMacvtapModes, v); }},
     {{"mac", "MAC", "", "the device's address, which is the one that the guest must have"},
-     [](MacvtapConfig& c, const std::string& v) { c.settings.mac = parse_mac(v); }},
+     [](MacvtapConfig& c, const std::string& v) { c.settings.mac = sw::parse_mac(v); }},
     {{"allow", "MAC", "", "a sender that mode=source lets in; may be given again"},
-     [](MacvtapConfig& c, const std::string& v) { c.allowed.push_back(parse_mac(v)); }},
+     [](MacvtapConfig& c, const std::string& v) { c.allowed.push_back(sw::parse_mac(v)); }},
     {{"host-path", "on|off", "off",
       "give the host a macvlan device, by which it reaches the guest"},
      [](MacvtapConfig& c, const std::string& v) { c.host_path = parse_on_off(v); }},

@@ -7,6 +7,7 @@
 #include <climits>
 
 #include "base/account.h"
+#include "switch/mac_text.h"
 #include "tap/config.h"
 #include "tap/name.h"
 
@@ -42,7 +43,7 @@ constexpr Option<TapConfig> kOptions[] = {
        c.settings.mtu = parse_number(v, kMinMtu, kMaxMtu);
      }},
     {{"mac", "MAC", "", "the address of the host's end"},
-     [](TapConfig& c, const std::string& v) { c.settings.mac = parse_mac(v); }},
+     [](TapConfig& c, const std::string& v) { c.settings.mac = sw::parse_mac(v); }},
     {{"persist", kOnOff, "",
       "keep or remove the device at the end; not given: removed when it was made here"},
      [](TapConfig& c, const std::string& v) { c.persist = parse_on_off(v); }},
@@ -72,7 +73,7 @@ constexpr Option<TunConfig> kTunOptions[] = {
     {{"proxy", kOnOff, "off", "answer for every address that no guest has, not only address="},
      [](TunConfig& c, const std::string& v) { c.proxy = parse_on_off(v); }},
     {{"mac", "MAC", "", "what the guests see it as; not given: made of its name"},
-     [](TunConfig& c, const std::string& v) { c.mac = parse_mac(v); }},
+     [](TunConfig& c, const std::string& v) { c.mac = sw::parse_mac(v); }},
     {{"mtu", "68..65535", "1500", "the device's MTU, bytes"},
      [](TunConfig& c, const std::string& v) {
        c.device.settings.mtu = parse_number(v, kMinMtu, kMaxMtu);
@@ -105,7 +106,7 @@ constexpr Option<NetnsConfig> kNetnsOptions[] = {
        c.settings.mtu = parse_number(v, kMinMtu, kMaxMtu);
      }},
     {{"mac", "MAC", "", "the device's address"},
-     [](NetnsConfig& c, const std::string& v) { c.settings.mac = parse_mac(v); }},
+     [](NetnsConfig& c, const std::string& v) { c.settings.mac = sw::parse_mac(v); }},
     {{"offload", kOnOff, "on", "let checksums and segmentation pass through unfinished"},
      [](NetnsConfig& c, const std::string& v) { c.offload = parse_on_off(v); }},
 };

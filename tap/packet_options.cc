@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // packet_options.cc - the tables of options of eth and veth.
+#include "switch/mac_text.h"
 #include "tap/config.h"
 #include "tap/name.h"
 
@@ -29,7 +30,7 @@ constexpr Option<VethConfig> kVethOptions[] = {
     {{"address", "IP/LENGTH", "", "an address of the other end; may be given again"},
      [](VethConfig& c, const std::string& v) { c.settings.addresses.push_back(parse_prefix(v)); }},
     {{"mac", "MAC", "", "the other end's address"},
-     [](VethConfig& c, const std::string& v) { c.settings.mac = parse_mac(v); }},
+     [](VethConfig& c, const std::string& v) { c.settings.mac = sw::parse_mac(v); }},
     {{"mtu", "68..65535", "1500", "the MTU of both ends, bytes"},
      [](VethConfig& c, const std::string& v) {
        c.settings.mtu = parse_number(v, kMinMtu, kMaxMtu);

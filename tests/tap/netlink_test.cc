@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 #include <linux/rtnetlink.h>
 
+#include "switch/mac_text.h"
 #include "tap/link_monitor.h"
 #include "tap/links.h"
 #include "tests/tap/network.h"
@@ -21,13 +22,13 @@ TEST(Links, OneIsMadeChangedAndRemoved) {
         tap::Netlink n;
         EXPECT_FALSE(find_link(n, "br0"));
         const unsigned index = create_link(
-            n, {.name = "br0", .kind = "bridge", .mac = tap::parse_mac("02:00:00:00:00:07")},
+            n, {.name = "br0", .kind = "bridge", .mac = sw::parse_mac("02:00:00:00:00:07")},
             "test");
         const auto made = find_link(n, index);
         ASSERT_TRUE(made);
         EXPECT_EQ(made->name, "br0");
         EXPECT_EQ(made->kind, "bridge");
-        EXPECT_EQ(tap::text_of(made->mac), "02:00:00:00:00:07");
+        EXPECT_EQ(sw::text_of(made->mac), "02:00:00:00:00:07");
         tap::LinkChange c;
         c.up = true;
         c.mtu = 1280;

@@ -7,6 +7,7 @@
 
 #include <thread>
 
+#include "switch/mac_text.h"
 #include "tap/open.h"
 #include "tests/tap/dhcp_server.h"
 #include "tests/tap/sleeper.h"
@@ -36,7 +37,7 @@ TEST(NetnsPort, MakesAndConfiguresADevice) {
       tap::Netlink n;
       const auto link = get_link(n, "wan0", "test");
       EXPECT_EQ(link.mtu, 9000u);
-      EXPECT_EQ(tap::text_of(link.mac), "02:00:00:00:00:77");
+      EXPECT_EQ(sw::text_of(link.mac), "02:00:00:00:00:77");
       EXPECT_TRUE(link.flags & IFF_UP);
       EXPECT_TRUE(get_link(n, "lo", "test").flags & IFF_UP);
       for (const char* far : {"198.51.100.1", "2001:db8:7::1"}) {

@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <map>
 
+#include "switch/mac_text.h"
 #include "tap/doctor.h"
 #include "tests/base/temp_folder.h"
 #include "tests/tap/network.h"
@@ -84,7 +85,7 @@ TEST(Nics, AreJudgedByWhereTheyHang) {
 
 /// "Locally administered means virtual."
 bool virtual_by_address(const Case& c) {
-  return tap::parse_mac(std::string(c.mac) == "00:00:00:00:00:00" ? "02:00:00:00:00:00" : c.mac)
+  return sw::parse_mac(std::string(c.mac) == "00:00:00:00:00:00" ? "02:00:00:00:00:00" : c.mac)
              .bytes[0] &
          2;
 }

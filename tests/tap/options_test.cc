@@ -5,6 +5,7 @@
 
 #include <set>
 
+#include "switch/mac_text.h"
 #include "tap/config.h"
 #include "tap/name.h"
 #include "tests/tap/network.h"
@@ -47,7 +48,7 @@ TEST(TapOptions, ValuesAreParsed) {
   EXPECT_EQ(tap::text_of(c.settings.addresses[1].ip), "2001:db8::1");
   EXPECT_EQ(c.settings.addresses[1].length, 128u);
   EXPECT_EQ(c.settings.mtu, 68u);
-  EXPECT_EQ(tap::text_of(*c.settings.mac), "02:00:00:ab:cd:ef");
+  EXPECT_EQ(sw::text_of(*c.settings.mac), "02:00:00:ab:cd:ef");
   EXPECT_EQ(c.settings.up, false);
   EXPECT_EQ(c.persist, true);
   EXPECT_EQ(c.owner, 0u);

@@ -6,6 +6,7 @@
 #include <linux/if_tun.h>
 #include <sys/ioctl.h>
 
+#include "switch/mac_text.h"
 #include "tap/links.h"
 #include "tap/open.h"
 #include "tap/tap_device.h"
@@ -133,7 +134,7 @@ TEST(TapPort, SettingsAreApplied) {
     const auto link = link_of("t0");
     EXPECT_EQ(link.kind, "tun");
     EXPECT_EQ(link.mtu, 4000u);
-    EXPECT_EQ(tap::text_of(link.mac), "02:11:22:33:44:55");
+    EXPECT_EQ(sw::text_of(link.mac), "02:11:22:33:44:55");
     EXPECT_EQ(link.master, if_nametoindex("br0"));
     EXPECT_TRUE(link.flags & IFF_UP);
     const Fd s(socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0));
