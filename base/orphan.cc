@@ -9,6 +9,7 @@
 #include <cstring>
 
 #include "base/error.h"
+#include "base/fresh_image.h"
 #include "base/quiet_child.h"
 
 namespace rp {
@@ -18,8 +19,8 @@ constexpr std::size_t kMost = 8;
 /// Above all numbers that the program gets.
 constexpr int kAside = 10;
 
-/// Becomes the program. Only async-signal-safe calls.
-int become(const char* const* argv, std::span<const Inherited> inherited) noexcept {
+/// The program's process. Only async-signal-safe calls.
+int run(const char* const* argv, std::span<const Inherited> inherited) noexcept {
   setsid();
   std::array<int, kMost> aside;
   for (std::size_t i = 0; i < inherited.size(); ++i)
@@ -33,14 +34,7 @@ int become(const char* const* argv, std::span<const Inherited> inherited) noexce
     if (dup2(aside[i], inherited[i].theirs) < 0) return 127;
     highest = std::max(highest, inherited[i].theirs);
   }
-  syscall(SYS_close_range, static_cast<unsigned>(highest) + 1, ~0u, 0u);
-  struct sigaction standard {};
-  standard.sa_handler = SIG_DFL;
-  for (int s = 1; s < NSIG; ++s) sigaction(s, &standard, nullptr);
-  sigset_t none;
-  sigemptyset(&none);
-  sigprocmask(SIG_SETMASK, &none, nullptr);
-  execv(argv[0], const_cast<char* const*>(argv));
+  become(argv[0], const_cast<char* const*>(argv), static_cast<unsigned>(highest) + 1);
   const char why[] = "it can't be run";
   [[maybe_unused]] const auto n = write(2, why, sizeof why - 1);
   return 127;
@@ -53,7 +47,7 @@ void start_orphan(const char* const* argv, std::span<const Inherited> inherited,
   if (inherited.size() > kMost) throw Error(Errc::internal, what + ": too many descriptors");
   const int status = in_quiet_child([&] {
     const long pid = syscall(SYS_clone, SIGCHLD, nullptr, nullptr, nullptr, nullptr);
-    if (pid == 0) _exit(become(argv, inherited));
+    if (pid == 0) _exit(run(argv, inherited));
     return pid < 0 ? 1 : 0;
   });
   if (status != 0) throw_errno(what, status < 0 ? errno : EAGAIN);

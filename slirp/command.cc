@@ -16,6 +16,7 @@
 #include <new>
 
 #include "base/error.h"
+#include "base/fresh_image.h"
 #include "slirp/flows.h"
 
 namespace rp::slirp {
@@ -38,14 +39,7 @@ int run_command(void* opaque) {
   // Out of the way first: a host that has closed its own stdin may have been given its number.
   const int connection = fcntl(a->connection, F_DUPFD, 3);
   if (dup2(connection, 0) < 0 || dup2(connection, 1) < 0) _exit(127);
-  syscall(SYS_close_range, 3u, ~0u, 0u);
-  struct sigaction standard {};
-  standard.sa_handler = SIG_DFL;
-  for (int s = 1; s < NSIG; ++s) sigaction(s, &standard, nullptr);
-  sigset_t none;
-  sigemptyset(&none);
-  sigprocmask(SIG_SETMASK, &none, nullptr);
-  execv(a->program, a->argv);
+  become(a->program, a->argv, 3);
   _exit(127);
 }
 

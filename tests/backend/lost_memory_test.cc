@@ -9,24 +9,14 @@
 
 #include "backend/guest_memory.h"
 #include "tests/backend/mock_driver.h"
+#include "tests/backend/sigbus_handled.h"
 
 namespace rp::backend {
 namespace {
 
 class LostMemoryTest : public ::testing::Test {
- protected:
-  LostMemoryTest() {
-    struct sigaction action {};
-    action.sa_flags = SA_SIGINFO;
-    action.sa_sigaction = [](int, siginfo_t* info, void*) {
-      if (!replace_lost_memory(info->si_addr)) _exit(99);
-    };
-    sigaction(SIGBUS, &action, &before_);
-  }
-  ~LostMemoryTest() override { sigaction(SIGBUS, &before_, nullptr); }
-
  private:
-  struct sigaction before_ {};
+  SigbusHandled handled_;
 };
 
 std::uint8_t touch(const std::uint8_t* p) {
