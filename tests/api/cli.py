@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """cli.py - runs the `ringplug` command for tests that speak TAP; the command is the first argument."""
 import os
+import signal
 import subprocess
 import sys
 
@@ -37,6 +38,10 @@ def refused(code, words, *arguments, **environment):
 
 
 def main():
+    # Whoever runs us in the background may ignore them; what we start is to be ended by them.
+    for s in signal.SIGHUP, signal.SIGINT:
+        if signal.getsignal(s) == signal.SIG_IGN:
+            signal.signal(s, signal.SIG_DFL)
     print(f"1..{len(TESTS)}")
     for number, function in enumerate(TESTS, 1):
         try:
