@@ -49,13 +49,13 @@ struct SwitchTwin {
     add_addresses(ports.back());
   }
   void remove(sw::PortId id) {
-    forget(id);
+    leave_addresses(port(id));
     std::erase_if(ports, [&](const TwinPort& p) { return p.id == id; });
   }
   void set_policy(unsigned number, const sw::PortPolicy& policy) {
     for (TwinPort& p : ports) {
       if (p.number != number) continue;
-      forget(p.id);
+      leave_addresses(p);
       p.policy = policy;
       add_addresses(p);
     }
@@ -174,8 +174,20 @@ struct SwitchTwin {
     to.sent.push_back(b);
   }
 
-  void forget(sw::PortId id) {
-    std::erase_if(macs, [&](const auto& m) { return m.second.port == id; });
+  /// The oldest other port with the same static address gets it.
+  void leave_addresses(const TwinPort& leaving) {
+    for (const auto& a : leaving.policy.addresses) {
+      const auto at = macs.find({a.mac, a.vlan});
+      if (at == macs.end() || at->second.port != leaving.id || at->second.seen_s) continue;
+      for (const TwinPort& heir : ports) {
+        const auto& theirs = heir.policy.addresses;
+        if (&heir == &leaving || std::find(theirs.begin(), theirs.end(), a) == theirs.end())
+          continue;
+        at->second.port = heir.id;
+        break;
+      }
+    }
+    std::erase_if(macs, [&](const auto& m) { return m.second.port == leaving.id; });
   }
   void add_addresses(const TwinPort& p) {
     for (const auto& a : p.policy.addresses) {

@@ -56,11 +56,9 @@ std::unique_ptr<Port> Switch::remove(PortId id) {
   if (!slot) return nullptr;
   auto port = std::move(slot->port);
   live_.erase(std::find(live_.begin(), live_.end(), id));
-  macs_.forget(id);
+  leave_addresses(*slot);
   if (slot->number) numbers_.leave(slot->number);
   slot->policy = {};
-  // What a port of the same number had in common with it.
-  for (PortId other : live_) add_addresses(slots_[port_slot(other)]);
   apply_policies();
   for (PortId other : live_) slots_[port_slot(other)].port->forget(id);
   return port;
@@ -97,7 +95,7 @@ void Switch::set_policy(unsigned number, const PortPolicy& policy) {
     Slot& slot = slots_[port_slot(id)];
     if (slot.number != number) continue;
     // What was learned may be of a VLAN that the port has left.
-    macs_.forget(id);
+    leave_addresses(slot);
     slot.policy = policy;
     add_addresses(slot);
   }
@@ -106,6 +104,18 @@ void Switch::set_policy(unsigned number, const PortPolicy& policy) {
 
 void Switch::add_addresses(const Slot& slot) noexcept {
   for (const StaticAddress& a : slot.policy.addresses) macs_.add_static(a.mac, a.vlan, slot.id);
+}
+
+void Switch::leave_addresses(const Slot& slot) noexcept {
+  for (const StaticAddress& a : slot.policy.addresses) {
+    if (!macs_.is_static(a.mac, a.vlan, slot.id)) continue;
+    const auto heir = std::find_if(live_.begin(), live_.end(), [&](PortId other) {
+      const auto& theirs = slots_[port_slot(other)].policy.addresses;
+      return other != slot.id && std::find(theirs.begin(), theirs.end(), a) != theirs.end();
+    });
+    if (heir != live_.end()) macs_.add_static(a.mac, a.vlan, *heir);
+  }
+  macs_.forget(slot.id);
 }
 
 void Switch::apply_policies() {

@@ -163,6 +163,8 @@ class Switch {
   const Slot* find(PortId id) const noexcept;
   void apply_policies();
   void add_addresses(const Slot& slot) noexcept;
+  /// Its static addresses go to the oldest other port that has them too, if any.
+  void leave_addresses(const Slot& slot) noexcept;
 
   std::vector<Slot> slots_;      ///< by port_slot(id)
   std::vector<PortId> live_;     ///< ids of the ports there are

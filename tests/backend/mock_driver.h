@@ -13,6 +13,7 @@
 #include <cstdint>
 #include <cstring>
 #include <span>
+#include <stdexcept>
 #include <utility>
 #include <vector>
 
@@ -88,10 +89,9 @@ class MockDriver {
   std::uint16_t in_flight() const noexcept { return static_cast<std::uint16_t>(next_ - freed_); }
 
   /// Links the pieces through free descriptors and offers the chain; publish() makes it visible.
+  /// Throws std::out_of_range: there are fewer.
   std::uint16_t chain(std::span<const Piece> pieces) {
-    std::vector<std::uint16_t> taken(free_.end() - static_cast<std::ptrdiff_t>(pieces.size()),
-                                     free_.end());
-    free_.resize(free_.size() - pieces.size());
+    std::vector<std::uint16_t> taken = take(pieces.size());
     for (std::size_t i = 0; i < pieces.size(); ++i) {
       const bool last = i + 1 == pieces.size();
       set_desc(taken[i], describe(pieces[i], last ? 0 : taken[i + 1], !last));
@@ -117,8 +117,7 @@ class MockDriver {
   }
   /// Offers a table that the caller wrote, of `bytes` bytes.
   std::uint16_t indirect(std::uint64_t table, std::uint32_t bytes, std::uint16_t flags = 0) {
-    const std::uint16_t head = free_.back();
-    free_.pop_back();
+    const std::uint16_t head = take(1).front();
     set_desc(head, {table, bytes, static_cast<std::uint16_t>(VRING_DESC_F_INDIRECT | flags), 0});
     chain_[head] = {head};
     offer(head);
@@ -181,6 +180,13 @@ class MockDriver {
   }
 
  private:
+  std::vector<std::uint16_t> take(std::size_t n) {
+    if (n > free_.size()) throw std::out_of_range("descriptors");
+    const std::vector<std::uint16_t> taken(free_.end() - static_cast<std::ptrdiff_t>(n),
+                                           free_.end());
+    free_.resize(free_.size() - n);
+    return taken;
+  }
   static vring_desc describe(const Piece& p, std::uint16_t next, bool more) noexcept {
     const int flags = (p.writable ? VRING_DESC_F_WRITE : 0) | (more ? VRING_DESC_F_NEXT : 0);
     return {p.address, p.len, static_cast<std::uint16_t>(flags), next};

@@ -276,6 +276,35 @@ TEST_F(VlanTest, StaticAddressesOutliveAPortOfTheSameNumber) {
   EXPECT_EQ(counter(0, "drop.locked"), 0u);
 }
 
+TEST_F(VlanTest, AStaticAddressOfTwoPortsIsOneUntilItLeaves) {
+  PortPolicy fixed;
+  fixed.addresses = {{Mac{{2, 0, 0, 0, 0, 2}}, 0}};
+  for (int i = 0; i < 4; ++i) add(kPlain);
+  configure(1, fixed);
+  configure(0, fixed);
+  const auto owner = [&] {
+    send(3, ethernet(kB, kC));
+    for (const std::size_t i : {0u, 1u, 2u}) {
+      if (!ports[i]) continue;
+      const bool here = !ports[i]->sent.empty();
+      ports[i]->sent.clear();
+      if (here) return static_cast<int>(i);
+    }
+    return -1;
+  };
+  EXPECT_EQ(owner(), 0) << "who was told last";
+  sw.remove(ids[2]);
+  ports[2] = nullptr;
+  EXPECT_EQ(owner(), 0) << "whoever else leaves";
+  configure(0, kPlain);
+  EXPECT_EQ(owner(), 1);
+  configure(0, fixed);
+  EXPECT_EQ(owner(), 0);
+  sw.remove(ids[0]);
+  ports[0] = nullptr;
+  EXPECT_EQ(owner(), 1);
+}
+
 TEST_F(VlanTest, AChecksumThatATagWouldWrapIsDropped) {
   add(access(10)), add(trunk({10})), add(access(10));
   for (auto* p : ports) p->can = {true, true, true, true, true};
