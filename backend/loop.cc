@@ -4,13 +4,13 @@
 
 #include <signal.h>
 #include <sys/epoll.h>
-#include <sys/eventfd.h>
 #include <time.h>
 
 #include <algorithm>
 #include <array>
 #include <cerrno>
 
+#include "base/descriptors.h"
 #include "base/error.h"
 #include "base/signal_guard.h"
 
@@ -43,10 +43,8 @@ Instant Loop::now() noexcept {
 }
 
 Loop::Loop(const Options& options) : options_(options), switch_(options.macs) {
-  epoll_.reset(epoll_create1(EPOLL_CLOEXEC));
-  if (!epoll_) throw_errno("making an epoll descriptor", errno);
-  wakeup_.reset(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-  if (!wakeup_) throw_errno("making an eventfd", errno);
+  epoll_ = make_epoll();
+  wakeup_ = make_event();
   epoll_event e{};
   e.events = EPOLLIN;
   e.data.u64 = kWakeupTag;

@@ -3,22 +3,16 @@
 #include "backend/plug_memory.h"
 
 #include <fcntl.h>
-#include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 #include <cerrno>
 
+#include "base/descriptors.h"
 #include "base/error.h"
 
 namespace rp::backend {
 namespace {
-
-Fd make_eventfd() {
-  Fd fd(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-  if (!fd) throw_errno("making an eventfd", errno);
-  return fd;
-}
 
 Fd copy(const Fd& fd) {
   Fd dup(fcntl(fd.get(), F_DUPFD_CLOEXEC, 0));
@@ -47,8 +41,8 @@ PlugMemory PlugMemory::create() {
     throw_errno("sizing shared memory", errno);
   if (fcntl(m.memory.get(), F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0)
     throw_errno("sealing shared memory", errno);
-  m.kick = make_eventfd();
-  m.call = make_eventfd();
+  m.kick = make_event();
+  m.call = make_event();
   return m;
 }
 

@@ -10,7 +10,7 @@
 #include <array>
 #include <cerrno>
 
-#include "base/error.h"
+#include "base/descriptors.h"
 
 namespace rp::slirp {
 namespace {
@@ -37,16 +37,8 @@ int from_epoll(std::uint32_t events) noexcept {
 
 }  // namespace
 
-PollSet::PollSet() {
-  epoll_.reset(epoll_create1(EPOLL_CLOEXEC));
-  if (!epoll_) throw_errno("making an epoll descriptor", errno);
-  timer_.reset(timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK));
-  if (!timer_) throw_errno("making a timer", errno);
-  epoll_event e{};
-  e.events = EPOLLIN;
-  e.data.fd = timer_.get();
-  if (epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, timer_.get(), &e) != 0)
-    throw_errno("watching a timer", errno);
+PollSet::PollSet() : epoll_(make_epoll()), timer_(make_timer()) {
+  watch(epoll_, timer_.get());
 }
 
 PollSet::Entry& PollSet::entry(int fd) {

@@ -26,20 +26,6 @@ constexpr unsigned kMostSkips = 63;
 
 }  // namespace
 
-Fd make_epoll() {
-  Fd epoll(epoll_create1(EPOLL_CLOEXEC));
-  if (!epoll) throw_errno("making an epoll descriptor", errno);
-  return epoll;
-}
-
-void watch(const Fd& epoll, int fd) {
-  epoll_event e{};
-  e.events = EPOLLIN;
-  e.data.fd = fd;
-  if (epoll_ctl(epoll.get(), EPOLL_CTL_ADD, fd, &e) != 0)
-    throw_errno("watching a descriptor", errno);
-}
-
 DatagramSocket::DatagramSocket(Fd socket, int epoll, std::shared_ptr<DatagramBuffers> buffers,
                                const QueueLimits& limits)
     : socket_(std::move(socket)),

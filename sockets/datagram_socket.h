@@ -28,11 +28,6 @@ struct QueueLimits {
   std::size_t bytes = std::size_t{1} << 20;
 };
 
-/// An epoll descriptor for a port. Throws Error.
-Fd make_epoll();
-/// Has it tell of this descriptor's input too, until that is closed. Throws Error.
-void watch(const Fd& epoll, int fd);
-
 class DatagramSocket {
  public:
   /// Takes a socket that is connected to its peer: UNIX SOCK_DGRAM or SOCK_SEQPACKET, or UDP. Adds

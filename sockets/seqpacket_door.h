@@ -13,11 +13,12 @@
 #include <utility>
 #include <vector>
 
+#include "base/acceptor.h"
 #include "base/fd.h"
 #include "base/option.h"
 #include "base/unix_socket.h"
 #include "sockets/datagram_socket.h"
-#include "switch/port.h"
+#include "switch/door.h"
 
 namespace rp::sockets {
 
@@ -59,36 +60,22 @@ class SeqpacketPort final : public sw::Port {
   DatagramSocket data_;
 };
 
-class SeqpacketDoor final : public sw::Port {
+class SeqpacketDoor final : public sw::Door {
  public:
   /// Throws Error and leaves nothing behind.
   explicit SeqpacketDoor(const SeqpacketOptions& options);
 
-  int poll_fd() const noexcept override { return epoll_.get(); }
-  bool link_up() const noexcept override { return false; }
-  bool sleeps() const noexcept override { return true; }
-  sw::Claim claim() const noexcept override { return {.number = sw::Claim::kNoNumber}; }
-  void receive(sw::Burst& burst, Instant now) noexcept override;
-  void release() noexcept override {}
-  std::size_t send(std::span<const sw::Frame* const> frames, Instant) noexcept override {
-    return frames.size();
-  }
-  bool flush(Instant) noexcept override { return false; }
-  bool arm(Instant) noexcept override { return true; }
+  int poll_fd() const noexcept override { return acceptor_.fd(); }
+  void receive(sw::Burst&, Instant) noexcept override { acceptor_.turn(); }
   std::unique_ptr<sw::Port> accept(std::string& name) noexcept override;
   void report(const CounterSink& sink) const override;
-  std::string describe() const override { return "listening"; }
 
  private:
-  void back_off() noexcept;
-
   const SeqpacketOptions options_;
   UnixListener listener_;
   std::shared_ptr<DatagramBuffers> buffers_;
-  Fd timer_, epoll_;
-  bool closed_ = false;  ///< until the timer fires
-  unsigned left_in_turn_ = 0;
-  std::uint64_t joined_ = 0, foreign_ = 0, back_offs_ = 0;
+  Acceptor acceptor_;
+  std::uint64_t joined_ = 0, foreign_ = 0;
 };
 
 }  // namespace rp::sockets

@@ -10,8 +10,10 @@
 #include <memory>
 #include <string>
 
+#include "base/acceptor.h"
 #include "sockets/stream_address.h"
 #include "sockets/stream_port.h"
+#include "switch/door.h"
 
 namespace rp::sockets {
 
@@ -21,39 +23,27 @@ struct StreamOptions {
   unsigned guests = 256;  ///< at once
 };
 
-class StreamDoor final : public sw::Port {
+class StreamDoor final : public sw::Door {
  public:
   /// Throws Error and leaves nothing behind.
   StreamDoor(const StreamOptions& options, const Log& log);
   ~StreamDoor() override;
 
-  int poll_fd() const noexcept override { return epoll_.get(); }
-  bool link_up() const noexcept override { return false; }
-  bool sleeps() const noexcept override { return true; }
-  sw::Claim claim() const noexcept override { return {.number = sw::Claim::kNoNumber}; }
-  void receive(sw::Burst& burst, Instant now) noexcept override;
-  void release() noexcept override {}
-  std::size_t send(std::span<const sw::Frame* const> frames, Instant) noexcept override {
-    return frames.size();
+  int poll_fd() const noexcept override { return acceptor_.fd(); }
+  void receive(sw::Burst&, Instant now) noexcept override {
+    now_ = now;
+    acceptor_.turn();
   }
-  bool flush(Instant) noexcept override { return false; }
-  bool arm(Instant) noexcept override { return true; }
   std::unique_ptr<sw::Port> accept(std::string& name) noexcept override;
   void report(const CounterSink& sink) const override;
-  std::string describe() const override { return "listening"; }
 
  private:
-  void watch(int fd, int operation, std::uint32_t events);
-  void back_off() noexcept;
-
   const unsigned most_guests_;
   std::shared_ptr<StreamHouse> house_;
   StreamListener listener_;
-  Fd timer_, epoll_;
-  bool closed_ = false;  ///< until the timer fires
-  unsigned left_in_turn_ = 0;
+  Acceptor acceptor_;
   Instant now_{};
-  std::uint64_t joined_ = 0, refused_ = 0, back_offs_ = 0;
+  std::uint64_t joined_ = 0, refused_ = 0;
 };
 
 }  // namespace rp::sockets

@@ -6,6 +6,7 @@
 
 #include <cerrno>
 
+#include "base/descriptors.h"
 #include "base/error.h"
 
 namespace rp::sockets {
@@ -25,9 +26,9 @@ void StreamHouse::complain(const std::string& sentence, Instant now) noexcept {
 StreamPort::StreamPort(Fd connection, std::string peer, std::shared_ptr<StreamHouse> house)
     : house_(std::move(house)),
       peer_(std::move(peer)),
-      epoll_(epoll_create1(EPOLL_CLOEXEC)),
+      epoll_(make_epoll()),
       stream_(epoll_.get(), house_->limits) {
-  if (!epoll_ || !stream_.open(std::move(connection))) throw_errno("watching a socket", errno);
+  if (!stream_.open(std::move(connection))) throw_errno("watching a socket", errno);
   ++house_->guests;
 }
 

@@ -4,14 +4,12 @@
 
 #include <poll.h>
 #include <sys/epoll.h>
-#include <sys/timerfd.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
 
-#include "base/error.h"
+#include "base/descriptors.h"
 
 namespace rp::sockets {
 namespace {
@@ -23,36 +21,16 @@ constexpr Instant kLasts = 5s;
 /// A TCP connection that is not there by then will not come.
 constexpr Instant kPatience = 10s;
 
-void add(const Fd& epoll, int fd, std::uint32_t events) {
-  epoll_event e{};
-  e.events = events;
-  if (epoll_ctl(epoll.get(), EPOLL_CTL_ADD, fd, &e) != 0) throw_errno("watching a socket", errno);
-}
-
-Fd make_epoll() {
-  Fd epoll(epoll_create1(EPOLL_CLOEXEC));
-  if (!epoll) throw_errno("making an epoll descriptor", errno);
-  return epoll;
-}
-
-void set_timer(const Fd& timer, Instant in) noexcept {
-  itimerspec t{};
-  t.it_value.tv_sec = std::chrono::duration_cast<std::chrono::seconds>(in).count();
-  t.it_value.tv_nsec = (in % std::chrono::seconds(1)).count();
-  timerfd_settime(timer.get(), 0, &t, nullptr);
-}
-
 }  // namespace
 
 StreamUplink::StreamUplink(const StreamOptions& o, const Log& log, Instant now)
     : address_(parse_stream_address(o.target)),
       log_(log),
-      timer_(timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK)),
+      timer_(make_timer()),
       epoll_(make_epoll()),
       stream_(epoll_.get(), o.limits),
       pause_(kFirstPause) {
-  if (!timer_) throw_errno("making a timer", errno);
-  add(epoll_, timer_.get(), EPOLLIN);
+  watch(epoll_, timer_.get());
   dial(now);
 }
 
@@ -73,8 +51,7 @@ void StreamUplink::dial(Instant now) noexcept {
 
 /// Of a connection under way: it is there, or will not come, or is to be waited for.
 void StreamUplink::finish(Instant now) noexcept {
-  std::uint64_t fired;
-  const bool late = ::read(timer_.get(), &fired, sizeof fired) > 0;
+  const bool late = fired(timer_);
   pollfd p{dialing_.get(), POLLOUT, 0};
   if (poll(&p, 1, 0) == 0 && !late) return;
   int error = 0;
@@ -130,8 +107,7 @@ void StreamUplink::receive(sw::Burst& burst, Instant now) noexcept {
     return;
   }
   if (dialing_) return finish(now);
-  std::uint64_t fired;
-  if (::read(timer_.get(), &fired, sizeof fired) > 0) dial(now);
+  if (fired(timer_)) dial(now);
 }
 
 void StreamUplink::report(const CounterSink& sink) const {

@@ -5,7 +5,6 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/epoll.h>
-#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -19,6 +18,7 @@ extern "C" {
 #include <libvdeplug.h>
 }
 
+#include "base/descriptors.h"
 #include "base/error.h"
 
 namespace rp::sockets {
@@ -36,12 +36,6 @@ constexpr std::size_t kStack = std::size_t{1} << 20;
 constexpr unsigned kMostFailures = 16;
 /// Frames carried to the network between two looks at what comes from it.
 constexpr int kTurn = 64;
-
-Fd event() {
-  Fd fd(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-  if (!fd) throw_errno("making an eventfd", errno);
-  return fd;
-}
 
 void signal(const Fd& event) noexcept {
   const std::uint64_t one = 1;
@@ -84,8 +78,8 @@ VdeCable::VdeCable(const VdeUplinkOptions& options, const Log& log, int epoll,
       log_(log),
       epoll_(epoll),
       buffers_(std::move(buffers)),
-      stop_(event()),
-      news_(event()),
+      stop_(make_event()),
+      news_(make_event()),
       frame_(std::make_unique<std::uint8_t[]>(sw::kMaxFrame)) {
   pthread_sigmask(SIG_SETMASK, nullptr, &signals_);
   epoll_event e{};

@@ -4,12 +4,12 @@
 
 #include <sys/epoll.h>
 #include <sys/socket.h>
-#include <sys/timerfd.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 
+#include "base/descriptors.h"
 #include "base/error.h"
 #include "sockets/vde_port.h"
 
@@ -40,11 +40,10 @@ VdeDoor::VdeDoor(const VdeDoorOptions& options, const Log& log)
       log_(log),
       folder_(std::make_shared<VdeFolder>(options.path, options.access, "vde:" + options.path)),
       control_(folder_->listen()),
-      buffers_(std::make_shared<DatagramBuffers>()) {
+      buffers_(std::make_shared<DatagramBuffers>()),
+      timer_(make_timer()),
+      epoll_(make_epoll()) {
   if (!options_.alias.empty()) alias_ = folder_->listen_on(options_.alias);
-  timer_.reset(timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK));
-  if (!timer_) throw_errno("making a timer", errno);
-  epoll_ = make_epoll();
   watch(epoll_, timer_.get());
   watch(epoll_, control_.fd());
   if (alias_) watch(epoll_, alias_.fd());
@@ -161,8 +160,7 @@ void VdeDoor::refuse(const Visitor& v, const std::string& why, Instant now) noex
 }
 
 void VdeDoor::expire(Instant now) noexcept {
-  std::uint64_t fired;
-  [[maybe_unused]] const auto n = ::read(timer_.get(), &fired, sizeof fired);
+  fired(timer_);
   late_ += std::erase_if(visitors_, [&](const Visitor& v) {
     const bool late = now - v.since >= options_.patience;
     if (late) unwatch(v);
@@ -185,13 +183,7 @@ void VdeDoor::set_timer(Instant now) noexcept {
   Instant due = closed_until_;
   if (!visitors_.empty() && (due == Instant{} || visitors_.front().since + options_.patience < due))
     due = visitors_.front().since + options_.patience;
-  itimerspec t{};
-  if (due != Instant{}) {
-    const Instant left = std::max<Instant>(due - now, 1ms);
-    t.it_value.tv_sec = std::chrono::duration_cast<std::chrono::seconds>(left).count();
-    t.it_value.tv_nsec = (left % std::chrono::seconds(1)).count();
-  }
-  timerfd_settime(timer_.get(), 0, &t, nullptr);
+  rp::set_timer(timer_, due == Instant{} ? due : std::max<Instant>(due - now, 1ms));
 }
 
 void VdeDoor::back_off(Instant now) noexcept {

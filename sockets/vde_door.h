@@ -18,7 +18,7 @@
 #include "sockets/datagram_socket.h"
 #include "sockets/vde_folder.h"
 #include "sockets/vde_request.h"
-#include "switch/port.h"
+#include "switch/door.h"
 
 namespace rp::sockets {
 
@@ -30,26 +30,17 @@ struct VdeDoorOptions {
   Instant patience = 10s;  ///< from connecting to the last byte of a request
 };
 
-class VdeDoor final : public sw::Port {
+class VdeDoor final : public sw::Door {
  public:
   /// Throws Error and leaves nothing behind.
   VdeDoor(const VdeDoorOptions& options, const Log& log);
   ~VdeDoor() override;
 
   int poll_fd() const noexcept override { return epoll_.get(); }
-  bool link_up() const noexcept override { return false; }
-  bool sleeps() const noexcept override { return true; }
-  sw::Claim claim() const noexcept override { return {.number = sw::Claim::kNoNumber}; }
   void receive(sw::Burst& burst, Instant now) noexcept override;
-  void release() noexcept override {}
-  std::size_t send(std::span<const sw::Frame* const> frames, Instant) noexcept override {
-    return frames.size();
-  }
-  bool flush(Instant) noexcept override { return false; }
   bool arm(Instant) noexcept override { return ready_.empty(); }
   std::unique_ptr<sw::Port> accept(std::string& name) noexcept override;
   void report(const CounterSink& sink) const override;
-  std::string describe() const override { return "listening"; }
 
  private:
   /// Somebody whose request is not complete.

@@ -12,6 +12,7 @@
 #include <cstdio>
 #include <cstring>
 
+#include "base/descriptors.h"
 #include "base/error.h"
 
 namespace rp::sockets {

@@ -2,6 +2,8 @@
 // vde_uplink.cc - frames through whatever socket the cable has at the moment.
 #include "sockets/vde_uplink.h"
 
+#include "base/descriptors.h"
+
 namespace rp::sockets {
 
 VdeUplink::VdeUplink(const VdeUplinkOptions& options, const Log& log)

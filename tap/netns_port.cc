@@ -8,6 +8,7 @@
 
 #include <cerrno>
 
+#include "base/descriptors.h"
 #include "base/error.h"
 #include "tap/links.h"
 #include "tap/network_space.h"
@@ -95,11 +96,7 @@ std::unique_ptr<TapPort> open_netns_port(const NetnsConfig& config, Log log, Ins
 }
 
 NetnsPort::NetnsPort(std::unique_ptr<NetnsDevice> device, NetnsDevice& inside, Log log, Instant now)
-    : TapPort(std::move(device), log, now),
-      inside_(inside),
-      dhcp_timer_(timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK)),
-      log_(log) {
-  if (!dhcp_timer_) throw_errno("making a timer", errno);
+    : TapPort(std::move(device), log, now), inside_(inside), dhcp_timer_(make_timer()), log_(log) {
   if (!*inside_.config().dhcp) return;
   watch(dhcp_timer_.get());
   std::uint32_t id = 0;

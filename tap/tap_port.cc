@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "base/descriptors.h"
 #include "base/error.h"
 #include "switch/flow.h"
 #include "tap/tun_ioctl.h"
@@ -31,12 +32,7 @@ bool readable(int fd) noexcept {
 }  // namespace
 
 TapPort::TapPort(std::unique_ptr<Device> device, Log log, Instant)
-    : log_(log),
-      epoll_(epoll_create1(EPOLL_CLOEXEC)),
-      timer_(timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK)),
-      device_(std::move(device)) {
-  if (!epoll_) throw_errno("making an epoll descriptor", errno);
-  if (!timer_) throw_errno("making a timer", errno);
+    : log_(log), epoll_(make_epoll()), timer_(make_timer()), device_(std::move(device)) {
   watch(monitor_.fd());
   watch(timer_.get());
   if (device_->end_fd() >= 0) watch(device_->end_fd());

@@ -10,45 +10,34 @@
 #include <memory>
 #include <string>
 
+#include "base/acceptor.h"
 #include "base/event_signal.h"
-#include "base/fd.h"
 #include "base/unix_socket.h"
-#include "switch/port.h"
+#include "switch/door.h"
 
 namespace rp::backend::vhost_user {
 
-class Door final : public sw::Port {
+class Door final : public sw::Door {
  public:
   /// The door of the switch `name`. Throws Error: no such name can be, or it has a door.
   explicit Door(const std::string& name);
   ~Door() override;
 
-  int poll_fd() const noexcept override { return epoll_.get(); }
-  bool link_up() const noexcept override { return false; }
-  sw::Claim claim() const noexcept override { return {.number = sw::Claim::kNoNumber}; }
+  int poll_fd() const noexcept override { return acceptor_.fd(); }
+  bool sleeps() const noexcept override { return false; }
   void receive(sw::Burst& burst, Instant now) noexcept override;
-  void release() noexcept override {}
-  std::size_t send(std::span<const sw::Frame* const> frames, Instant) noexcept override {
-    return frames.size();
-  }
-  bool flush(Instant) noexcept override { return false; }
   bool arm(Instant now) noexcept override;
   void disarm() noexcept override { turns_ = 0; }
   std::unique_ptr<sw::Port> accept(std::string& name) noexcept override;
   void report(const CounterSink& sink) const override;
-  std::string describe() const override { return "listening"; }
 
  private:
-  void back_off() noexcept;
-
   /// Held for the ports to come: its end would stop the switch for a while.
   const std::shared_ptr<EventSignal> signal_ = EventSignal::shared();
   UnixListener listener_;
-  Fd timer_, epoll_;
-  bool closed_ = false;  ///< until the timer fires
-  unsigned left_in_turn_ = 0;
+  Acceptor acceptor_;
   unsigned turns_ = 0;
-  std::uint64_t joined_ = 0, foreign_ = 0, back_offs_ = 0;
+  std::uint64_t joined_ = 0, foreign_ = 0;
 };
 
 }  // namespace rp::backend::vhost_user

@@ -3,7 +3,6 @@
 #include "backend/vhost_user/link.h"
 
 #include <poll.h>
-#include <sys/eventfd.h>
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -14,6 +13,7 @@
 
 #include "backend/vhost_user/channel.h"
 #include "backend/vhost_user/features.h"
+#include "base/descriptors.h"
 #include "base/error.h"
 #include "base/runtime_dir.h"
 #include "base/unix_socket.h"
@@ -178,9 +178,8 @@ Link::Link(const std::string& name, Plug& plug, sw::Offloads can, const Log& log
       plug_(plug),
       features_(features_for(can)),
       log_(log),
-      restart_(std::move(restart)) {
-  stop_.reset(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-  if (!stop_) throw_errno("making an eventfd", errno);
+      restart_(std::move(restart)),
+      stop_(make_event()) {
   try {
     connect(Attempt::first);
   } catch (const Error& e) {

@@ -14,6 +14,7 @@
 #include <cerrno>
 #include <cstring>
 
+#include "base/descriptors.h"
 #include "base/error.h"
 #include "switch/flow.h"
 
@@ -37,18 +38,6 @@ bool listens(int fd) {
   if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &on, &length) != 0)
     throw_errno("vhost-user: fd=" + std::to_string(fd), errno);
   return on != 0;
-}
-
-Fd make_epoll() {
-  Fd epoll(epoll_create1(EPOLL_CLOEXEC));
-  if (!epoll) throw_errno("making an epoll descriptor", errno);
-  return epoll;
-}
-
-Fd make_timer() {
-  Fd timer(timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK));
-  if (!timer) throw_errno("making a timer", errno);
-  return timer;
 }
 
 }  // namespace

@@ -11,6 +11,7 @@
 #include <map>
 #include <optional>
 
+#include "base/descriptors.h"
 #include "tests/backend/scale.h"
 #include "tests/sockets/vde_client.h"
 
