@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// stream_address.h - PATH or HOST:PORT, and sockets for it.
+// stream_address.h - the address of a stream, and sockets for it.
 #pragma once
 
 #include <sys/socket.h>
@@ -8,21 +8,13 @@
 
 #include "base/fd.h"
 #include "base/unix_socket.h"
+#include "sockets/socket_address.h"
 
 namespace rp::sockets {
 
-struct StreamAddress {
-  sockaddr_storage address{};
-  socklen_t size = 0;
-  std::string text;  ///< as it was given, with its scheme: "stream:/tmp/net.sock"
-
-  bool is_unix() const noexcept { return address.ss_family == AF_UNIX; }
-  const sockaddr* generic() const noexcept { return reinterpret_cast<const sockaddr*>(&address); }
-};
-
-/// HOST:PORT has no slash and ends in a number; [HOST] may be an IPv6 address; no HOST is the
-/// loopback. All else is a path. Looks names up, which may take a while. Throws Error.
-StreamAddress parse_stream_address(const std::string& target);
+inline SocketAddress parse_stream_address(const std::string& target) {
+  return parse_address("stream", target, SOCK_STREAM);
+}
 
 /// Of a peer, for people: "127.0.0.1:4711", or "process 4711".
 std::string stream_peer(int socket);
@@ -35,7 +27,7 @@ void tune_stream(int socket) noexcept;
 class StreamListener {
  public:
   /// Throws Error: taken, a right is missing.
-  explicit StreamListener(const StreamAddress& at);
+  explicit StreamListener(const SocketAddress& at);
   int fd() const noexcept { return unix_ ? unix_.fd() : tcp_.get(); }
 
  private:

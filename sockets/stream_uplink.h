@@ -46,7 +46,7 @@ class StreamUplink final : public sw::Port {
   void hang_up(Instant now) noexcept;
   void later(Instant now) noexcept;
 
-  const StreamAddress address_;
+  const SocketAddress address_;
   const Log log_;
   Fd timer_, epoll_;
   Fd dialing_;  ///< a connection under way
