@@ -12,6 +12,9 @@
 #include "backend/vhost_user/door.h"
 #include "backend/vhost_user/open.h"
 #include "slirp/slirp_port.h"
+#include "sockets/bxhub_door.h"
+#include "sockets/dgram_door.h"
+#include "sockets/dgram_uplink.h"
 #include "sockets/seqpacket_door.h"
 #include "sockets/stream_options.h"
 #include "sockets/stream_uplink.h"
@@ -126,13 +129,17 @@ std::unique_ptr<sw::Port> open_vhost_user(const Locator& l, const Opening&) {
   return std::make_unique<vhost_user::Port>(vhost_user::make_options(l));
 }
 
+void require_door(const Locator& l, const Opening& how) {
+  if (!how.door)
+    throw Error(Errc::unsupported, l.text + ": is a door only, which listens for emulators");
+}
+
 void seqpacket_options(const std::function<void(const OptionDoc&)>& fn) {
   for (const auto& o : sockets::seqpacket_options()) fn(o);
 }
 
 std::unique_ptr<sw::Port> open_seqpacket(const Locator& l, const Opening& how) {
-  if (!how.door)
-    throw Error(Errc::unsupported, l.text + ": is a door only, which listens for emulators");
+  require_door(l, how);
   return std::make_unique<sockets::SeqpacketDoor>(
       sockets::make_seqpacket_options(l.target, l.params));
 }
@@ -163,6 +170,25 @@ std::unique_ptr<sw::Port> open_stream(const Locator& l, const Opening& how) {
   return std::make_unique<sockets::StreamUplink>(o, how.log, how.now);
 }
 
+void dgram_options(const std::function<void(const OptionDoc&)>& fn) {
+  for (const auto& o : sockets::dgram_options()) fn(o);
+}
+
+std::unique_ptr<sw::Port> open_dgram(const Locator& l, const Opening& how) {
+  const sockets::DgramOptions o = sockets::make_dgram_options(l.target, l.params);
+  if (how.door) return std::make_unique<sockets::DgramDoor>(o, how.log);
+  return std::make_unique<sockets::DgramUplink>(o, how.log);
+}
+
+void bxhub_options(const std::function<void(const OptionDoc&)>& fn) {
+  for (const auto& o : sockets::bxhub_options()) fn(o);
+}
+
+std::unique_ptr<sw::Port> open_bxhub(const Locator& l, const Opening& how) {
+  require_door(l, how);
+  return std::make_unique<sockets::BxhubDoor>(sockets::make_bxhub_options(l.target, l.params));
+}
+
 constexpr Mode kModes[] = {
     {"slirp", "", "user-mode NAT: needs no rights, the guest reaches what the host reaches",
      "slirp?hostfwd=tcp:127.0.0.1:2222-:22", slirp_options, open_slirp, link_slirp},
@@ -178,6 +204,11 @@ constexpr Mode kModes[] = {
     {"stream", "PATH|HOST:PORT",
      "frames with their length before them over a stream; as a door, listens for them",
      "stream:/tmp/net.sock", stream_options, open_stream, nullptr},
+    {"dgram", "PATH|HOST:PORT",
+     "a frame as a datagram, over UNIX or UDP sockets; as a door, for whoever sends to it",
+     "dgram:/tmp/net.sock", dgram_options, open_dgram, nullptr},
+    {"bxhub", "PORT", "a door for Bochs' own ethmod=socket, from that UDP port on", "bxhub:40000",
+     bxhub_options, open_bxhub, nullptr},
     {"tap", "NAME", "a tap device of the host: made here, or there already", "tap:tap0?bridge=br0",
      host_options<tap::tap_options>, open_host<tap::open_tap>, nullptr},
     {"tun", "NAME", "an IP device of the host, which answers Ethernet guests as a gateway",

@@ -72,6 +72,7 @@ void clear_stale(const sockaddr_un& a, const std::string& what, int type) {
     case ENOENT:
       break;
     case EAGAIN:
+    case EPERM:       // it is of datagrams, and connected to another
     case EPROTOTYPE:  // it is bound, to a socket of another type
       throw Error(Errc::busy, what + ": another process has " + path);
     default:
@@ -99,19 +100,49 @@ UnixListener::UnixListener(const sockaddr_un& address, int backlog, const std::s
   if (no_folder) throw_errno(what + ": " + address.sun_path, no_folder.value());
   const Fd locked = lock_folder(path_, what);
   clear_stale(address, what, type);
-  Fd s(socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-  // The mode of the socket is what bind() makes the file of, so it is never wider.
-  if (!s || fchmod(s.get(), 0600) != 0) throw_errno(what, errno);
-  if (bind(s.get(), generic(address), sizeof address) != 0) throw_errno(what + ": " + path_, errno);
-  struct stat st;
-  if (lstat(path_.c_str(), &st) != 0 || listen(s.get(), backlog) != 0) {
+  Fd s = bind_at(address, type, what);
+  if (type != SOCK_DGRAM && listen(s.get(), backlog) != 0) {
     const int error = errno;
     unlink(path_.c_str());
     throw_errno(what + ": " + path_, error);
   }
+  socket_ = std::move(s);
+}
+
+/// Binds a socket of ours there, and notes which file that is.
+Fd UnixListener::bind_at(const sockaddr_un& address, int type, const std::string& what) {
+  Fd s(socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  // The mode of the socket is what bind() makes the file of, so it is never wider.
+  if (!s || fchmod(s.get(), 0600) != 0) throw_errno(what, errno);
+  if (bind(s.get(), generic(address), sizeof address) != 0)
+    throw_errno(what + ": " + address.sun_path, errno);
+  struct stat st;
+  if (lstat(address.sun_path, &st) != 0) {
+    const int error = errno;
+    unlink(address.sun_path);
+    throw_errno(what + ": " + address.sun_path, error);
+  }
   device_ = st.st_dev;
   inode_ = st.st_ino;
-  socket_ = std::move(s);
+  return s;
+}
+
+Fd UnixListener::renew(const std::string& what) {
+  const std::string beside = path_ + "~" + std::to_string(getpid());
+  const dev_t device = device_;
+  const ino_t inode = inode_;
+  struct stat st;
+  if (lstat(path_.c_str(), &st) != 0 || st.st_dev != device || st.st_ino != inode)
+    throw Error(Errc::busy, what + ": " + path_ + " was taken away or replaced");
+  Fd fresh = bind_at(unix_address(beside, what), SOCK_DGRAM, what);
+  if (rename(beside.c_str(), path_.c_str()) != 0) {
+    const int error = errno;
+    unlink(beside.c_str());
+    device_ = device;
+    inode_ = inode;
+    throw_errno(what + ": " + path_, error);
+  }
+  return std::exchange(socket_, std::move(fresh));
 }
 
 UnixListener::UnixListener(UnixListener&& other) noexcept {

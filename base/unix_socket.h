@@ -21,7 +21,8 @@ namespace rp {
 /// The address of a path. Throws Error (`what` starts its sentence) when it is empty or too long.
 sockaddr_un unix_address(const std::string& path, const std::string& what);
 
-/// A listening socket, mode 0600, that takes its path away again when it goes.
+/// A listening socket, mode 0600, that takes its path away again when it goes. One of SOCK_DGRAM is
+/// bound there, which is all the listening that those do.
 class UnixListener {
  public:
   UnixListener() = default;
@@ -34,11 +35,17 @@ class UnixListener {
   UnixListener(UnixListener&& other) noexcept;
   UnixListener& operator=(UnixListener&& other) noexcept;
 
+  /// Of SOCK_DGRAM: puts a new socket in the place of this one, in one step, and returns the old
+  /// one, which nobody new finds any more. `what` as above. Throws Error: then nothing has changed.
+  Fd renew(const std::string& what);
+
   /// -1 when it listens nowhere.
   int fd() const noexcept { return socket_.get(); }
   explicit operator bool() const noexcept { return static_cast<bool>(socket_); }
 
  private:
+  Fd bind_at(const sockaddr_un& address, int type, const std::string& what);
+
   std::string path_;  ///< absolute, as the process may change its folder
   dev_t device_ = 0;  ///< with inode_: which file is ours
   ino_t inode_ = 0;

@@ -16,8 +16,8 @@ namespace {
 
 /// Room in the kernel: three of the largest frames, or some 300 of 1,500 bytes. It doubles this.
 constexpr int kSendBuffer = 256 << 10;
-/// Errors of receiving that mean nothing by themselves (ECONNREFUSED, of an earlier frame) but
-/// would go on for ever with a socket that is broken.
+/// Errors of receiving that mean nothing by themselves but would go on for ever with a socket that
+/// is broken.
 constexpr unsigned kMostFailures = 16;
 /// After as long without a look at the socket a frame is likely to come alone.
 constexpr Instant kPause = 20us;
@@ -50,6 +50,12 @@ DatagramSocket::DatagramSocket(Fd socket, int epoll, std::shared_ptr<DatagramBuf
 DatagramSocket::~DatagramSocket() {
   // Others may hold the same socket open, so closing ours would not do it.
   epoll_ctl(epoll_, EPOLL_CTL_DEL, socket_.get(), nullptr);
+}
+
+bool DatagramSocket::reconnect(const sockaddr* peer, socklen_t size) noexcept {
+  if (connect(socket_.get(), peer, size) != 0) return false;
+  refused_ = false;
+  return true;
 }
 
 void DatagramSocket::watch_room(bool on) noexcept {
@@ -112,6 +118,10 @@ void DatagramSocket::receive_failed(int error) noexcept {
     failures_ = 0;
     return;
   }
+  if (error == ECONNREFUSED) {  // the answer to an earlier frame, which asking has cleared
+    refused_ = true;
+    return;
+  }
   if (++failures_ >= kMostFailures || (ends_ && error != EINTR)) closed_ = true;
 }
 
@@ -151,6 +161,7 @@ std::size_t DatagramSocket::write(std::size_t messages, Failure& why) noexcept {
       break;
     default:  // nobody is there
       why = Failure::all;
+      refused_ = true;
   }
   return 0;
 }

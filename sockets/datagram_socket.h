@@ -49,6 +49,10 @@ class DatagramSocket {
 
   /// The peer hung up (SOCK_SEQPACKET only), or the socket does not work any more.
   bool closed() const noexcept { return closed_; }
+  /// Nobody was there when a frame went out, since reconnect(): not the end, as somebody may come.
+  bool refused() const noexcept { return refused_; }
+  /// Connects the socket to whoever has the address. False: nobody.
+  bool reconnect(const sockaddr* peer, socklen_t size) noexcept;
   void report(const CounterSink& sink) const;
 
  private:
@@ -72,7 +76,7 @@ class DatagramSocket {
   bool ends_ = false;     ///< an empty message is the end, not a frame
   bool waiting_ = false;  ///< for room: EPOLLOUT is on
   bool full_ = false;     ///< the last burst was
-  bool closed_ = false;
+  bool closed_ = false, refused_ = false;
   Instant last_{};                      ///< when receive() was called
   unsigned failures_ = 0;               ///< of receiving, one after the other
   unsigned skips_ = 0, skip_next_ = 0;  ///< full queues until the next try to drain one

@@ -7,6 +7,7 @@
 
 #include "base/descriptors.h"
 #include "base/error.h"
+#include "sockets/datagram_port.h"
 
 namespace rp::sockets {
 namespace {
@@ -36,12 +37,6 @@ SeqpacketOptions make_seqpacket_options(
   return o;
 }
 
-SeqpacketPort::SeqpacketPort(Fd connection, pid_t peer, std::shared_ptr<DatagramBuffers> buffers,
-                             const QueueLimits& limits)
-    : peer_(peer),
-      epoll_(make_epoll()),
-      data_(std::move(connection), epoll_.get(), std::move(buffers), limits) {}
-
 SeqpacketDoor::SeqpacketDoor(const SeqpacketOptions& options)
     : options_(options),
       listener_(unix_address(options.path, "seqpacket:" + options.path), kBacklog,
@@ -60,8 +55,8 @@ std::unique_ptr<sw::Port> SeqpacketDoor::accept(std::string& name) noexcept {
     }
     try {
       name = "seqpacket:" + std::to_string(who.pid);
-      auto port =
-          std::make_unique<SeqpacketPort>(std::move(peer), who.pid, buffers_, options_.queue);
+      auto port = std::make_unique<DatagramPort>(
+          std::move(peer), "process " + std::to_string(who.pid), buffers_, options_.queue);
       ++joined_;
       return port;
     } catch (const std::exception&) {

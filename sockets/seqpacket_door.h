@@ -33,33 +33,6 @@ std::span<const Option<SeqpacketOptions>> seqpacket_options();
 SeqpacketOptions make_seqpacket_options(
     const std::string& path, const std::vector<std::pair<std::string, std::string>>& params);
 
-/// One connection.
-class SeqpacketPort final : public sw::Port {
- public:
-  /// Throws Error.
-  SeqpacketPort(Fd connection, pid_t peer, std::shared_ptr<DatagramBuffers> buffers,
-                const QueueLimits& limits);
-
-  int poll_fd() const noexcept override { return epoll_.get(); }
-  bool link_up() const noexcept override { return !data_.closed(); }
-  bool gone() const noexcept override { return data_.closed(); }
-  bool sleeps() const noexcept override { return true; }
-  void receive(sw::Burst& burst, Instant now) noexcept override { data_.receive(burst, now); }
-  void release() noexcept override { data_.release(); }
-  std::size_t send(std::span<const sw::Frame* const> frames, Instant) noexcept override {
-    return data_.send(frames);
-  }
-  bool flush(Instant) noexcept override { return false; }
-  bool arm(Instant) noexcept override { return data_.arm() && !data_.closed(); }
-  void report(const CounterSink& sink) const override { data_.report(sink); }
-  std::string describe() const override { return "process " + std::to_string(peer_); }
-
- private:
-  pid_t peer_;
-  Fd epoll_;
-  DatagramSocket data_;
-};
-
 class SeqpacketDoor final : public sw::Door {
  public:
   /// Throws Error and leaves nothing behind.
