@@ -20,6 +20,7 @@ extern "C" {
 
 #include "base/descriptors.h"
 #include "base/error.h"
+#include "sockets/vxlan_quirk.h"
 
 namespace rp::sockets {
 namespace {
@@ -75,6 +76,7 @@ VdeCable::VdeCable(const VdeUplinkOptions& options, const Log& log, int epoll,
                    std::shared_ptr<DatagramBuffers> buffers)
     : options_(options),
       what_("vde:" + options.url),
+      vxlan_(needs_vxlan_recv(options.url)),
       log_(log),
       epoll_(epoll),
       buffers_(std::move(buffers)),
@@ -233,7 +235,8 @@ bool VdeCable::relay() noexcept {
 
 /// One frame, as a module may block when asked for a second. False: to stop.
 bool VdeCable::from_network(bool& ended) noexcept {
-  const ssize_t n = vde_recv(conn_.get(), frame_.get(), sw::kMaxFrame, 0);
+  const ssize_t n = vxlan_ ? vxlan_recv(conn_.get(), frame_.get(), sw::kMaxFrame)
+                           : vde_recv(conn_.get(), frame_.get(), sw::kMaxFrame, 0);
   if (n == 1) return true;  // libvdeplug's word for no frame
   if (n <= 0) {
     ++failed_;

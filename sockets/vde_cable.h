@@ -68,6 +68,7 @@ class VdeCable {
 
   const VdeUplinkOptions options_;
   const std::string what_;
+  const bool vxlan_;
   const Log log_;
   const int epoll_;
   const std::shared_ptr<DatagramBuffers> buffers_;
