@@ -35,9 +35,10 @@ Isolated::Isolated(const Locator& l, const Log& log)
   start_switch(name_, log_, uplink_);
 }
 
-std::function<void(int)> Isolated::restart() const {
-  return [name = name_, uplink = uplink_, log = log_](int stop) {
-    start_switch(name, log, uplink, stop);
+vhost_user::Restart Isolated::restart() const {
+  return [name = name_, uplink = uplink_, log = log_](const vhost_user::Gone& gone) {
+    start_switch(name, log, uplink, gone.stop);
+    return true;
   };
 }
 

@@ -5,10 +5,10 @@
 // and is started again when it dies; the ring goes on, the connections that it carried are lost.
 #pragma once
 
-#include <functional>
 #include <string>
 
 #include "backend/locator.h"
+#include "backend/vhost_user/link.h"
 #include "base/log.h"
 #include "base/option.h"
 
@@ -25,9 +25,8 @@ class Isolated {
   Isolated(const Locator& locator, const Log& log);
 
   const std::string& name() const noexcept { return name_; }
-  /// Starts it again where it does not run, and gives up when the descriptor becomes readable.
-  /// Throws Error.
-  std::function<void(int)> restart() const;
+  /// Starts it again, however it ended: it is nobody else's.
+  vhost_user::Restart restart() const;
 
  private:
   std::string name_, uplink_;

@@ -78,15 +78,29 @@ std::unique_ptr<sw::Port> open_null(const Locator& l, const Opening&) {
 
 struct SwitchOptions {
   bool start = true;
+  bool on_demand = false;
 };
 
 constexpr Option<SwitchOptions> kSwitchOptions[] = {
-    {{"start", "on|off", "on", "start a switch of that name when none runs"},
+    {{"start", "on|off", "on",
+      "start a switch of that name when none runs, and again when one that was started so is "
+      "killed"},
      [](SwitchOptions& o, const std::string& v) { o.start = parse_on_off(v); }},
+};
+constexpr Option<SwitchOptions> kSwitchDoorOptions[] = {
+    {{"on-demand", "on|off", "off", "of a door: plugs start the switch again when it is killed"},
+     [](SwitchOptions& o, const std::string& v) { o.on_demand = parse_on_off(v); }},
 };
 
 void switch_options(const std::function<void(const OptionDoc&)>& fn) {
   for (const auto& o : kSwitchOptions) fn(o);
+  for (const auto& o : kSwitchDoorOptions) fn(o);
+}
+
+SwitchOptions switch_options_of(const Locator& l, std::span<const Option<SwitchOptions>> known) {
+  SwitchOptions o;
+  for (const auto& [key, value] : l.params) set_option(known, o, l.scheme, key, value);
+  return o;
 }
 
 /// A plug is a port of the other switch, which alone may say what that may do.
@@ -99,26 +113,29 @@ void refuse_policy(Locator l) {
                     " PORT vlan=...");
 }
 
-bool starts(const Locator& l) {
+/// Joins the switch by open(restart).
+template <typename Open>
+auto join_switch(const Locator& l, const Log& log, Open&& open) {
   refuse_policy(l);
-  SwitchOptions o;
-  for (const auto& [key, value] : l.params)
-    set_option<SwitchOptions>(kSwitchOptions, o, l.scheme, key, value);
-  return o.start;
+  const bool start = switch_options_of(l, kSwitchOptions).start;
+  const auto restart = start ? restart_when_killed(l.target, log) : vhost_user::Restart();
+  return joined(l.target, start, log, [&] { return open(restart); });
 }
 
 std::unique_ptr<sw::Port> open_switch(const Locator& l, const Opening& how) {
-  if (!how.door)
-    return joined(l.target, starts(l), how.log,
-                  [&] { return std::make_unique<PlugPort>(l.target, how.log); });
-  refuse_options(l);
-  return std::make_unique<vhost_user::Door>(l.target);
+  if (how.door)
+    return std::make_unique<vhost_user::Door>(l.target,
+                                              switch_options_of(l, kSwitchDoorOptions).on_demand);
+  return join_switch(l, how.log, [&](const vhost_user::Restart& restart) {
+    return std::make_unique<PlugPort>(l.target, how.log, restart);
+  });
 }
 
 std::unique_ptr<vhost_user::Link> link_switch(const Locator& l, Plug& plug, sw::Offloads can,
                                               const Log& log) {
-  return joined(l.target, starts(l), log,
-                [&] { return std::make_unique<vhost_user::Link>(l.target, plug, can, log); });
+  return join_switch(l, log, [&](const vhost_user::Restart& restart) {
+    return std::make_unique<vhost_user::Link>(l.target, plug, can, log, restart);
+  });
 }
 
 void vhost_user_options(const std::function<void(const OptionDoc&)>& fn) {

@@ -8,7 +8,7 @@
 
 namespace rp::backend {
 
-PlugPort::PlugPort(const std::string& name, const Log& log, std::function<void(int)> restart)
+PlugPort::PlugPort(const std::string& name, const Log& log, vhost_user::Restart restart)
     : plug_(PlugMemory::create()),
       link_(std::make_unique<vhost_user::Link>(name, plug_, kOffloads, log, std::move(restart))) {}
 

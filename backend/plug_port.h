@@ -7,7 +7,6 @@
 #pragma once
 
 #include <array>
-#include <functional>
 #include <memory>
 #include <string>
 
@@ -21,7 +20,7 @@ class PlugPort final : public sw::Port {
  public:
   /// Joins the switch `name`. Throws Error.
   /// `restart`: as of vhost_user::Link.
-  PlugPort(const std::string& name, const Log& log, std::function<void(int stop)> restart = {});
+  PlugPort(const std::string& name, const Log& log, vhost_user::Restart restart = {});
   ~PlugPort() override;
 
   int poll_fd() const noexcept override { return plug_.fd(); }

@@ -87,8 +87,12 @@ void start_switch(const std::string& name, const Log& log, const std::string& up
   Fd says(pipe[1]);
   // A log line after that is lost: nobody would be there to read it.
   const std::string option = "--uplink=" + uplink;
-  const char* argv[] = {program.c_str(), "switch",       name.c_str(),
-                        "--one-off",     "--ready-fd=3", uplink.empty() ? nullptr : option.c_str(),
+  const char* argv[] = {program.c_str(),
+                        "switch",
+                        name.c_str(),
+                        "--ready-fd=3",
+                        uplink.empty() ? "--on-demand" : "--one-off",
+                        uplink.empty() ? nullptr : option.c_str(),
                         nullptr};
   const Inherited inherited[] = {{says.get(), 2}, {says.get(), 3}};
   start_orphan(argv, inherited, what);
@@ -102,6 +106,14 @@ void start_switch(const std::string& name, const Log& log, const std::string& up
   if (said.find("runs already") != said.npos) return;
   while (said.ends_with('\n')) said.pop_back();
   throw Error(Errc::system, what + ": " + (said.empty() ? program + " ended at once" : said));
+}
+
+vhost_user::Restart restart_when_killed(const std::string& name, const Log& log) {
+  return [name, log](const vhost_user::Gone& gone) {
+    if (!gone.on_demand || !gone.killed) return false;
+    start_switch(name, log, {}, gone.stop);
+    return true;
+  };
 }
 
 std::string private_name(const std::string& prefix) {

@@ -1,12 +1,16 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // switch_starter.h - starts the switch that a locator names, when none of that name runs.
 //
-// The switch is `ringplug switch NAME --one-off`, a process of its own that is nobody's child: it
+// The switch is `ringplug switch NAME --on-demand`, a process of its own that is nobody's child: it
 // outlives whoever started it as long as others are on it, and ends when its last visitor has gone.
+// When it is killed, its plugs start it again: each of them tries, and one process gets the name.
+// One that ended when it was told to stays ended until somebody asks for it, and one that somebody
+// started by hand is theirs to start: a plug knows neither its uplinks nor its settings.
 #pragma once
 
 #include <string>
 
+#include "backend/vhost_user/link.h"
 #include "base/error.h"
 #include "base/log.h"
 
@@ -17,6 +21,9 @@ namespace rp::backend {
 /// Error: there is no `ringplug` to run, what it complains of, or `stop` became readable.
 void start_switch(const std::string& name, const Log& log, const std::string& uplink = {},
                   int stop = -1);
+
+/// Of plugs that may start the switch.
+vhost_user::Restart restart_when_killed(const std::string& name, const Log& log);
 
 /// A name that no switch of this process has had, nor one of another process.
 std::string private_name(const std::string& prefix);

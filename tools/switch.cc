@@ -26,7 +26,7 @@ struct Request {
   std::vector<std::string> uplinks, doors;
   std::string mgmt, rc_file;
   int ready_fd = kNotGiven;
-  bool one_off = false;
+  bool one_off = false, on_demand = false;
   rp_switch_options options = RP_SWITCH_OPTIONS_INIT;
 };
 
@@ -45,7 +45,7 @@ int at_least(int least, int value, const char* option, int otherwise) {
 
 Request parse(int argc, char** argv) {
   char **uplinks = nullptr, **doors = nullptr;
-  gboolean one_off = FALSE;
+  gboolean one_off = FALSE, on_demand = FALSE;
   char *mgmt = nullptr, *rc_file = nullptr;
   int ready_fd = kNotGiven, poll_us = kNotGiven, entries = kNotGiven, ageing = kNotGiven;
   const GOptionEntry table[] = {
@@ -57,6 +57,8 @@ Request parse(int argc, char** argv) {
        "Write `ready` to this descriptor as well, and close it", "N"},
       {"one-off", 0, 0, G_OPTION_ARG_NONE, &one_off,
        "End when the last who came in by a door has gone", nullptr},
+      {"on-demand", 0, 0, G_OPTION_ARG_NONE, &on_demand,
+       "The same, and switch:NAME starts it again when it is killed", nullptr},
       {"poll-us", 0, 0, G_OPTION_ARG_INT, &poll_us,
        "Busy time before sleeping, microseconds (default: 20)", "N"},
       {"mac-entries", 0, 0, G_OPTION_ARG_INT, &entries, "Most addresses learned (default: 4096)",
@@ -79,7 +81,8 @@ Request parse(int argc, char** argv) {
   r.uplinks = taken(uplinks);
   r.doors = taken(doors);
   r.mgmt = taken(mgmt);
-  r.one_off = one_off != FALSE;
+  r.on_demand = on_demand != FALSE;
+  r.one_off = r.on_demand || one_off != FALSE;
   r.rc_file = taken(rc_file);
   r.ready_fd = at_least(3, ready_fd, "--ready-fd", kNotGiven);
   r.options.poll_us = at_least(0, poll_us, "--poll-us", r.options.poll_us);
@@ -90,6 +93,8 @@ Request parse(int argc, char** argv) {
     throw Complaint(kUsage, std::string("one NAME, got '") + argv[2] +
                                 "' too; locators follow --uplink or --door");
   r.name = argv[1];
+  if (r.on_demand && !(r.uplinks.empty() && r.doors.empty() && r.mgmt.empty() && r.rc_file.empty()))
+    throw Complaint(kUsage, "--on-demand: who starts it again knows nothing but its name");
   for (const auto& uplink : r.uplinks)
     if (uplink == own_door(r.name))
       throw Complaint(kUsage, "--uplink=" + uplink + " is the switch itself: frames would circle");
@@ -185,7 +190,7 @@ int switch_main(int argc, char** argv) {
   service.add_uplinks(r.uplinks);
   service.open_doors(r.doors);
   // Last, so that who joins by name finds the rest in place.
-  service.open_doors({own_door(r.name)});
+  service.open_doors({own_door(r.name) + (r.on_demand ? "?on-demand=on" : "")});
   constexpr unsigned kPatience = 10;
   const LineServer server(control, {"", kPatience}, [&](const std::string& request) {
     return LineServer::Reply{answer(service.get(), r.name, start, request) + "\n"};

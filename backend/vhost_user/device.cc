@@ -71,7 +71,7 @@ Device::Outcome Device::apply(Message& m, Channel& channel) {
     case Request::set_features:
       return u64 ? set_features(*u64) : Outcome::refused;
     case Request::get_protocol_features:
-      return answer(kProtocolFeatures);
+      return answer(kProtocolFeatures | mentioned_);
     case Request::set_protocol_features:
       if (!u64 || (*u64 & ~kProtocolFeatures)) return Outcome::refused;
       protocol_features_ = *u64;

@@ -32,6 +32,8 @@ class Device {
 
   /// Applies the message and answers it on `channel`. False: the channel is of no more use.
   bool handle(Message& message, Channel& channel) noexcept;
+  /// Tells front ends of these protocol features, too, which none can agree on.
+  void mention(std::uint64_t protocol_features) noexcept { mentioned_ = protocol_features; }
   /// Where packed rings keep their state, one for each queue.
   void keep_state(std::span<PackedState> states) noexcept;
   /// The front end is gone: rings stop, memory is unmapped, all that was agreed is forgotten.
@@ -88,7 +90,7 @@ class Device {
 
   const std::shared_ptr<EventSignal> signal_ = EventSignal::shared();
   std::vector<Virtqueue> queues_;
-  std::uint64_t features_ = 0, protocol_features_ = 0;
+  std::uint64_t features_ = 0, protocol_features_ = 0, mentioned_ = 0;
   std::uint8_t status_ = 0;
   std::vector<Region> regions_;
   std::unique_ptr<GuestMemory> memory_;

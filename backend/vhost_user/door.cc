@@ -6,6 +6,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "backend/vhost_user/features.h"
 #include "backend/vhost_user/port.h"
 #include "base/runtime_dir.h"
 
@@ -38,8 +39,10 @@ UnixListener listen_for_plugs(const std::string& name) {
 
 }  // namespace
 
-Door::Door(const std::string& name)
-    : listener_(listen_for_plugs(name)), acceptor_(listener_.fd()) {}
+Door::Door(const std::string& name, bool on_demand)
+    : mentioned_(on_demand ? bit(kOnDemand) : 0),
+      listener_(listen_for_plugs(name)),
+      acceptor_(listener_.fd()) {}
 
 Door::~Door() = default;
 
@@ -57,7 +60,7 @@ std::unique_ptr<sw::Port> Door::accept(std::string& name) noexcept {
     }
     try {
       name = "plug:" + std::to_string(pid);
-      auto port = std::make_unique<vhost_user::Port>(std::move(peer), 1);
+      auto port = std::make_unique<vhost_user::Port>(std::move(peer), 1, mentioned_);
       ++joined_;
       return port;
     } catch (const std::exception&) {

@@ -19,8 +19,9 @@ namespace rp::backend::vhost_user {
 
 class Door final : public sw::Door {
  public:
-  /// The door of the switch `name`. Throws Error: no such name can be, or it has a door.
-  explicit Door(const std::string& name);
+  /// The door of the switch `name`. `on_demand`: its plugs may start it again when it is killed.
+  /// Throws Error: no such name can be, or it has a door.
+  explicit Door(const std::string& name, bool on_demand = false);
   ~Door() override;
 
   int poll_fd() const noexcept override { return acceptor_.fd(); }
@@ -32,6 +33,7 @@ class Door final : public sw::Door {
   void report(const CounterSink& sink) const override;
 
  private:
+  const std::uint64_t mentioned_;  ///< to each plug
   /// Held for the ports to come: its end would stop the switch for a while.
   const std::shared_ptr<EventSignal> signal_ = EventSignal::shared();
   UnixListener listener_;

@@ -171,8 +171,7 @@ void start_ring(const Requests& back_end, const Ring& r) {
 
 }  // namespace
 
-Link::Link(const std::string& name, Plug& plug, sw::Offloads can, const Log& log,
-           std::function<void(int)> restart)
+Link::Link(const std::string& name, Plug& plug, sw::Offloads can, const Log& log, Restart restart)
     : what_("switch '" + name + "'"),
       address_(unix_address(runtime_path(name, ".plug"), what_)),
       plug_(plug),
@@ -198,12 +197,13 @@ Link::~Link() {
 }
 
 /// Connected, and not yet told anything. Throws Error.
-Fd Link::dial(Time deadline) const {
+Fd Link::dial(Time deadline) {
   Fd socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (!socket) throw_errno("making a socket", errno);
   while (::connect(socket.get(), reinterpret_cast<const sockaddr*>(&address_), sizeof address_) !=
          0) {
-    if (errno == ECONNREFUSED || errno == ENOENT) throw Error(Errc::not_found, what_);
+    killed_ = errno == ECONNREFUSED;
+    if (killed_ || errno == ENOENT) throw Error(Errc::not_found, what_);
     // EAGAIN: so many others wait before the door that there is no room to wait.
     if (errno != EAGAIN && errno != EINTR) throw_errno(what_, errno);
     if (Clock::now() > deadline)
@@ -231,6 +231,7 @@ void Link::hand_over(int socket, Attempt attempt, Time deadline) {
   if ((~offered & kRequired) != 0 || (~protocol & kRequiredProtocol) != 0)
     throw Error(Errc::unsupported, what_ + ": what listens on " + address_.sun_path +
                                        " is no switch of this version of ringplug");
+  on_demand_ = has(protocol, kOnDemand);
   back_end.tell_blindly(Request::set_protocol_features, kRequiredProtocol);
   back_end.tell(Request::set_owner);
   back_end.tell(Request::set_features, features_ & offered);
@@ -261,12 +262,21 @@ bool Link::wait_for_hang_up() const noexcept {
   return fds[1].revents == 0;
 }
 
-/// False: not yet. `told`: the last reason that was logged.
-bool Link::reconnect(std::string& told) noexcept {
+/// False: not yet. `told`: the last reason that was logged. `started`: a process was, or should
+/// have been.
+bool Link::reconnect(std::string& told, bool& started) noexcept {
+  started = false;
   try {
-    if (restart_) restart_(stop_.get());
-    connect(Attempt::again);
-    return true;
+    try {
+      connect(Attempt::again);
+      return true;
+    } catch (const Error& e) {
+      if (e.code() != Errc::not_found || !restart_) throw;
+    }
+    started = true;
+    started = restart_({stop_.get(), on_demand_, killed_});
+    if (started) connect(Attempt::again);
+    return started;
   } catch (const Error& e) {
     const bool news = e.code() != Errc::not_found && e.code() != Errc::closed && told != e.what();
     if (!news) return false;
@@ -285,11 +295,12 @@ void Link::run() noexcept {
     log_.warning(what_ + " is gone; its plugs wait for it to come back");
     std::string told;
     milliseconds pause = kRetry;
+    bool started = false;
     do {
-      if (stopped(pause)) return;
       // What can't be started costs a process each time.
-      if (restart_) pause = std::min<milliseconds>(2 * pause, kLongestPause);
-    } while (!reconnect(told));
+      if (started) pause = std::min<milliseconds>(2 * pause, kLongestPause);
+      if (stopped(pause)) return;
+    } while (!reconnect(told, started));
     log_.info(what_ + " is back");
   }
 }

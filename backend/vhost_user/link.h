@@ -29,15 +29,21 @@
 
 namespace rp::backend::vhost_user {
 
+/// What a link knows of a switch that it lost and can't reach.
+struct Gone {
+  int stop;        ///< readable: give up
+  bool on_demand;  ///< it said that a plug had started it
+  bool killed;     ///< it left its socket behind, which one that ends by itself takes away
+};
+/// Starts that switch again, or leaves it: false. Called from the link's thread; may throw.
+using Restart = std::function<bool(const Gone&)>;
+
 class Link {
  public:
   /// Connects to the door of the switch `name` and hands it the plug, which must outlive the link.
   /// Waits 2 seconds at most. Throws Error: there is no such switch, or it is none of ours.
-  /// `restart` starts that switch again when it is gone; it may throw, gives up
-  /// when `stop` becomes readable, and is called from the link's thread. Empty: whoever runs it
-  /// does.
-  Link(const std::string& name, Plug& plug, sw::Offloads can, const Log& log,
-       std::function<void(int stop)> restart = {});
+  /// Without a `restart`, whoever runs the switch starts it again.
+  Link(const std::string& name, Plug& plug, sw::Offloads can, const Log& log, Restart restart = {});
   /// Leaves the switch; the thread is gone.
   ~Link();
   Link(Link&&) = delete;
@@ -56,9 +62,9 @@ class Link {
 
   void run() noexcept;
   bool wait_for_hang_up() const noexcept;
-  bool reconnect(std::string& told) noexcept;
+  bool reconnect(std::string& told, bool& started) noexcept;
   void connect(Attempt attempt);
-  Fd dial(Time deadline) const;
+  Fd dial(Time deadline);
   void hand_over(int socket, Attempt attempt, Time deadline);
   bool stopped(std::chrono::milliseconds patience) const noexcept;
 
@@ -67,7 +73,9 @@ class Link {
   Plug& plug_;
   const std::uint64_t features_;
   const Log log_;
-  const std::function<void(int stop)> restart_;
+  const Restart restart_;
+  bool on_demand_ = false;  ///< the switch that was there last
+  bool killed_ = false;     ///< nobody listens on the socket that there is
   Fd stop_, socket_;
   std::atomic<bool> up_{false};
   std::atomic<std::uint64_t> connections_{0};

@@ -74,8 +74,9 @@ Port::Port(const PortOptions& o) : Port(o.queues) {
   keep_state(o);
 }
 
-Port::Port(Fd connection, std::size_t queues) : Port(queues) {
+Port::Port(Fd connection, std::size_t queues, std::uint64_t mentioned) : Port(queues) {
   once_ = true;
+  device_.mention(mentioned);
   take(std::move(connection));
 }
 

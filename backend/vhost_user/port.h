@@ -34,8 +34,8 @@ class Port final : public sw::Port {
  public:
   /// Throws Error: a live server on the path, a path too long, a right that is missing.
   explicit Port(const PortOptions& options);
-  /// Serves this connection and is gone() after it.
-  Port(Fd connection, std::size_t queues);
+  /// Serves this connection and is gone() after it. `mentioned`: see Device::mention().
+  Port(Fd connection, std::size_t queues, std::uint64_t mentioned = 0);
   ~Port() override;
 
   int poll_fd() const noexcept override { return epoll_.get(); }

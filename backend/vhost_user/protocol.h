@@ -69,6 +69,9 @@ enum ProtocolFeature : unsigned {
   /// Ours: a front end that is a plug says by set_doorbell where its doorbell lies (plug_memory.h).
   /// No other front end knows the bit, and so none agrees on it.
   kDoorbell = 62,
+  /// Ours, said by the switch and agreed on by nobody: a plug started it, and when it is killed one
+  /// may start it again.
+  kOnDemand = 61,
 };
 
 /// The device feature that says that the protocol features can be negotiated; with it, rings start

@@ -528,6 +528,74 @@ def a_switch_that_nobody_runs_is_started_and_ends_with_its_last_visitor():
         eventually(lambda: not any(name.startswith("hall") for name in home.left()))
 
 
+def gone(pid):
+    return not pathlib.Path(f"/proc/{pid}").exists()
+
+
+def linked(home, *names):
+    """Whether the first port of each of these switches has its link."""
+    return all(home.show(n)["ports"][0]["link"] for n in names)
+
+
+def stays_away(home, name):
+    """Longer than a plug takes to look for its switch a few times."""
+    end = time.monotonic() + 1.5
+    while time.monotonic() < end:
+        assert home.run("show", name).returncode != 0, f"{name} runs"
+        time.sleep(0.1)
+
+
+@test
+def a_killed_switch_that_was_started_for_its_plugs_is_started_again_once():
+    with Home() as home:
+        names = [f"lan{n}" for n in range(1, 7)]
+        crowd = [home.start(n, "--uplink=switch:hall") for n in names[:-1]]
+        crowd.append(home.start(names[-1], "--uplink=switch:hall?start=off"))
+        for _ in range(3):
+            hall = home.show("hall")["pid"]
+            os.kill(hall, signal.SIGKILL)
+            eventually(lambda: gone(hall))
+            eventually(lambda: home.run("show", "hall").returncode == 0 and linked(home, *names))
+            plugs = {p["name"] for p in home.show("hall")["ports"]} - {"switch:hall"}
+            assert plugs == {f"plug:{p.pid}" for p in crowd}, plugs
+        hall = home.show("hall")["pid"]
+        for switch in crowd:
+            assert switch.end() == 0
+        eventually(lambda: gone(hall))
+        eventually(lambda: home.left() == [])
+
+
+@test
+def plugs_start_no_switch_that_was_ended_or_is_someone_elses():
+    with Home() as home:
+        one = home.start("lan1", "--uplink=switch:hall")
+        # It was told to end.
+        hall = home.show("hall")["pid"]
+        os.kill(hall, signal.SIGTERM)
+        eventually(lambda: gone(hall))
+        stays_away(home, "hall")
+        # Somebody asks for it anew: the others join again.
+        two = home.start("lan2", "--uplink=switch:hall")
+        eventually(lambda: linked(home, "lan1", "lan2"))
+        # start=off starts nothing, not even what was killed.
+        three = home.start("lan3", "--uplink=switch:hall?start=off")
+        assert one.end() == 0 and two.end() == 0
+        hall = home.show("hall")["pid"]
+        os.kill(hall, signal.SIGKILL)
+        eventually(lambda: gone(hall))
+        stays_away(home, "hall")
+        assert three.end() == 0
+        # Whoever started it by hand starts it again, with what only they know.
+        mine = home.start("hall", "--uplink=null")
+        four = home.start("lan4", "--uplink=switch:hall")
+        mine.end(signal.SIGKILL)
+        stays_away(home, "hall")
+        mine = home.start("hall", "--uplink=null")
+        eventually(lambda: linked(home, "lan4"))
+        assert four.end() == 0 and mine.end() == 0
+        home.refused(2, ["--on-demand"], "switch", "hall", "--on-demand", "--uplink=null")
+
+
 @test
 def an_isolated_nat_comes_back_when_it_dies():
     with Home() as home:

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <optional>
 #include <random>
 #include <thread>
 
@@ -106,6 +107,37 @@ TEST_F(LinkTest, NoSuchSwitch) {
   EXPECT_EQ(refusal(Errc::not_found), sentence);
   EXPECT_THROW(LinkedPlug(kAllOffloads, "../lan0"), Error);
   EXPECT_THROW(LinkedPlug(kAllOffloads, ""), Error);
+}
+
+TEST_F(LinkTest, WhatItTellsOfASwitchThatWent) {
+  for (const bool on_demand : {false, true}) {
+    std::atomic<int> asked{0};
+    std::atomic<bool> said_on_demand{!on_demand}, said_killed{true}, start{false};
+    std::optional<Hall> hall(std::in_place, "lan0", on_demand);
+    Plug plug(PlugMemory::create());
+    const Link link("lan0", plug, kAllOffloads, quiet(), [&](const Gone& gone) {
+      said_on_demand = gone.on_demand;
+      said_killed = gone.killed;
+      if (start) hall.emplace("lan0", on_demand);
+      ++asked;
+      return start.load();
+    });
+    EXPECT_TRUE(link.up());
+    hall.reset();
+    // It took its socket away.
+    ASSERT_TRUE(soon([&] { return asked > 1; }));
+    EXPECT_EQ(said_on_demand, on_demand);
+    EXPECT_FALSE(said_killed);
+    {
+      const Fd dead(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+      const auto address = unix_address(runtime_path("lan0", ".plug"), "");
+      ASSERT_EQ(bind(dead.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address), 0);
+    }
+    ASSERT_TRUE(soon([&] { return said_killed.load(); }));
+    start = true;
+    EXPECT_TRUE(soon([&] { return link.up(); }));
+    EXPECT_EQ(link.connections(), 2u);
+  }
 }
 
 /// Something that listens in a switch's place, and serves one connection by `talk`.

@@ -46,8 +46,8 @@ inline Log quiet() {
 
 /// A switch that others join.
 struct Hall {
-  explicit Hall(const std::string& name = "lan0") : loop({}) {
-    door = loop.add(std::make_unique<vhost_user::Door>(name), "door");
+  explicit Hall(const std::string& name = "lan0", bool on_demand = false) : loop({}) {
+    door = loop.add(std::make_unique<vhost_user::Door>(name, on_demand), "door");
   }
   std::vector<std::string> ports() {
     std::vector<std::string> names;
