@@ -100,6 +100,14 @@ constexpr Option<PortPolicy> kPortOptions[] = {
      [](PortPolicy& p, const std::string& v) { p.locked = parse_on_off(v); }},
 };
 
+std::uint32_t parse_queue(const std::string& v) {
+  return v == "default" ? 0 : parse_number(v, 1, 65536);
+}
+
+std::string tell_queue(std::uint32_t frames) {
+  return frames ? std::to_string(frames) : "default";
+}
+
 /// Those that only a number has.
 constexpr Option<PortPolicy> kNumberOptions[] = {
     {{"user", "NAME|any", "any", "whose processes may take the number"},
@@ -112,6 +120,8 @@ constexpr Option<PortPolicy> kNumberOptions[] = {
      }},
     {{"allocatable", "on|off", "on", "taken by who asks for no number"},
      [](PortPolicy& p, const std::string& v) { p.allocatable = parse_on_off(v); }},
+    {{"queue", "default|1..65536", "default", "frames that wait for a slow reader"},
+     [](PortPolicy& p, const std::string& v) { p.queue = parse_queue(v); }},
 };
 
 /// Longer than a 32-bit second clock is told apart from.
@@ -128,6 +138,8 @@ constexpr Option<sw::Switch> kSwitchOptions[] = {
      [](sw::Switch& s, const std::string& v) {
        s.addresses().set_hold(std::chrono::seconds(parse_number(v, 0, kMostSeconds)));
      }},
+    {{"queue", "default|1..65536", "default", "the same of ports to come, whose number has none"},
+     [](sw::Switch& s, const std::string& v) { s.set_default_queue(parse_queue(v)); }},
     {{"ports", "1..65535", "65535", "the highest port number"},
      [](sw::Switch& s, const std::string& v) { s.set_port_limit(parse_number(v, 1, 65535)); }},
 };
@@ -196,6 +208,7 @@ void each_setting(const sw::Switch& s,
   fn(0, "hub", on_off(s.hub()));
   fn(0, "mac-ageing", seconds(s.addresses().ageing()));
   fn(0, "mac-hold", seconds(s.addresses().hold()));
+  fn(0, "queue", tell_queue(s.default_queue()));
   fn(0, "ports", std::to_string(s.numbers().limit()));
   s.numbers().each([&](unsigned number, const PortPolicy& p, unsigned) {
     fn(number, "vlan", tell_vlan(p));
@@ -206,6 +219,7 @@ void each_setting(const sw::Switch& s,
     fn(number, "user", p.user == PortPolicy::kAnyUser ? "any" : std::to_string(p.user));
     fn(number, "group", p.group == PortPolicy::kAnyGroup ? "any" : std::to_string(p.group));
     fn(number, "allocatable", on_off(p.allocatable));
+    fn(number, "queue", tell_queue(p.queue));
   });
 }
 

@@ -31,6 +31,8 @@ class DatagramPort : public sw::Port {
   }
   bool flush(Instant) noexcept override { return gone(); }
   bool arm(Instant) noexcept override { return data_.arm() && !gone(); }
+  bool has_queue() const noexcept override { return true; }
+  void set_queue(std::size_t frames) override { data_.set_queue(frames); }
   void report(const CounterSink& sink) const override { data_.report(sink); }
   std::string describe() const override { return peer_; }
 

@@ -31,7 +31,8 @@ DatagramSocket::DatagramSocket(Fd socket, int epoll, std::shared_ptr<DatagramBuf
     : socket_(std::move(socket)),
       epoll_(epoll),
       buffers_(std::move(buffers)),
-      queue_(limits.bytes, limits.frames) {
+      queue_(limits.bytes, limits.frames),
+      usual_length_(limits.frames) {
   int type = 0, room = 0;
   socklen_t size = sizeof type;
   if (getsockopt(socket_.get(), SOL_SOCKET, SO_TYPE, &type, &size) != 0)
@@ -198,6 +199,10 @@ std::size_t DatagramSocket::send(std::span<const sw::Frame* const> frames) noexc
   }
   if (!queue_.empty() && !waiting_) watch_room(true);
   return frames.size() - done;
+}
+
+void DatagramSocket::set_queue(std::size_t frames) {
+  unsent_ += queue_.resize(frames ? frames : usual_length_);
 }
 
 /// For a queue that is full. False: nothing went.

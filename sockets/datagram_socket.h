@@ -44,6 +44,8 @@ class DatagramSocket {
   void release() noexcept;
   /// As sw::Port::send().
   std::size_t send(std::span<const sw::Frame* const> frames) noexcept;
+  /// As sw::Port::set_queue(); 0: what the limits said at first.
+  void set_queue(std::size_t frames);
   /// As sw::Port::arm(), of a port that sleeps().
   bool arm() noexcept;
 
@@ -73,9 +75,10 @@ class DatagramSocket {
   int epoll_;
   std::shared_ptr<DatagramBuffers> buffers_;
   sw::FrameQueue queue_;
-  bool ends_ = false;     ///< an empty message is the end, not a frame
-  bool waiting_ = false;  ///< for room: EPOLLOUT is on
-  bool full_ = false;     ///< the last burst was
+  const std::size_t usual_length_;  ///< of the queue
+  bool ends_ = false;               ///< an empty message is the end, not a frame
+  bool waiting_ = false;            ///< for room: EPOLLOUT is on
+  bool full_ = false;               ///< the last burst was
   bool closed_ = false, refused_ = false;
   Instant last_{};                      ///< when receive() was called
   unsigned failures_ = 0;               ///< of receiving, one after the other

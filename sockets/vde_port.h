@@ -48,6 +48,8 @@ class VdePort final : public sw::Port {
   bool flush(Instant) noexcept override { return false; }
   bool arm(Instant) noexcept override { return data_->arm(); }
   void report(const CounterSink& sink) const override { data_->report(sink); }
+  bool has_queue() const noexcept override { return true; }
+  void set_queue(std::size_t frames) override { data_->set_queue(frames); }
   std::string describe() const override;
 
  private:

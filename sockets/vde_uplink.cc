@@ -2,6 +2,8 @@
 // vde_uplink.cc - frames through whatever socket the cable has at the moment.
 #include "sockets/vde_uplink.h"
 
+#include <new>
+
 #include "base/descriptors.h"
 
 namespace rp::sockets {
@@ -14,8 +16,22 @@ VdeUplink::VdeUplink(const VdeUplinkOptions& options, const Log& log)
 
 VdeUplink::~VdeUplink() = default;
 
+void VdeUplink::hear_news() noexcept {
+  if (!cable_.news(data_) || !data_ || queue_ == 0) return;
+  try {
+    data_->set_queue(queue_);
+  } catch (const std::bad_alloc&) {
+    // It has the usual length then.
+  }
+}
+
+void VdeUplink::set_queue(std::size_t frames) {
+  if (data_) data_->set_queue(frames);
+  queue_ = frames;
+}
+
 void VdeUplink::receive(sw::Burst& burst, Instant now) noexcept {
-  cable_.news(data_);
+  hear_news();
   if (data_) data_->receive(burst, now);
   // One that fails again and again is as good as gone.
   if (data_ && data_->closed() && burst.empty()) data_.reset();

@@ -26,12 +26,17 @@ class VdeUplink final : public sw::Port {
   bool flush(Instant) noexcept override { return false; }
   bool arm(Instant) noexcept override { return !data_ || data_->arm(); }
   void report(const CounterSink& sink) const override;
+  bool has_queue() const noexcept override { return true; }
+  void set_queue(std::size_t frames) override;
   std::string describe() const override { return data_ ? "connected" : "waiting"; }
 
  private:
+  void hear_news() noexcept;
+
   Fd epoll_;
   VdeCable cable_;
   std::unique_ptr<DatagramSocket> data_;
+  std::size_t queue_ = 0;  ///< as set; 0: the options'
 };
 
 }  // namespace rp::sockets

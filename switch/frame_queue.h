@@ -65,6 +65,18 @@ class FrameQueue {
     count_ -= n;
     if (count_ == 0) end_ = 0;
   }
+  /// Holds so many frames at most from here on, at least one; the youngest beyond them are lost.
+  /// Returns how many. Throws std::bad_alloc and has changed nothing.
+  std::size_t resize(std::size_t frames) {
+    std::vector<Place> places(frames);
+    const std::size_t kept = std::min(count_, frames), lost = count_ - kept;
+    for (std::size_t i = 0; i < kept; ++i) places[i] = frames_[(first_ + i) % frames_.size()];
+    if (lost != 0) end_ = places[kept - 1].offset + places[kept - 1].len;
+    frames_.swap(places);
+    first_ = 0;
+    count_ = kept;
+    return lost;
+  }
   /// Gives memory back when the queue is empty and was long; a system call then, so not for a path
   /// that frames take.
   void trim() noexcept {

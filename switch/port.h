@@ -66,6 +66,12 @@ class Port {
   /// receive() had nothing.
   virtual bool gone() const noexcept { return false; }
 
+  /// True: frames wait in a queue of the port's own, whose length set_queue() sets.
+  virtual bool has_queue() const noexcept { return false; }
+  /// So many frames may wait, 0: as many as the port was made for. What waits beyond that is
+  /// dropped. May allocate. Throws std::bad_alloc and has changed nothing.
+  virtual void set_queue(std::size_t /*frames*/) {}
+
   /// Asked once, when the port comes to a switch.
   virtual Claim claim() const noexcept { return {}; }
   /// Port `id` of the same switch is gone; forget what was kept of it.

@@ -46,6 +46,8 @@ struct PortPolicy {
   gid_t group = kAnyGroup;
   /// Taken by who asks for no number.
   bool allocatable = true;
+  /// Frames that may wait for a slow reader. 0: the switch's default.
+  std::uint32_t queue = 0;
 
   /// Frames need no look at the policy.
   bool plain() const noexcept { return !vlan_aware && !isolated && !locked; }

@@ -41,6 +41,7 @@ PortId Switch::add(std::unique_ptr<Port> port, std::string name, const PortPolic
   const Claim claim = port->claim();
   live_.reserve(live_.size() + 1);
   slot->number = claim.number == Claim::kNoNumber ? 0 : numbers_.take(claim, initial);
+  if (slot->number && port->has_queue()) set_first_queue(*port, slot->number);
   live_.push_back(slot->id);
   slot->name = std::move(name);
   slot->counters = {};
@@ -89,7 +90,34 @@ const PortPolicy* Switch::policy(PortId id) const noexcept {
   return slot ? &slot->policy : nullptr;
 }
 
+void Switch::set_first_queue(Port& port, unsigned number) {
+  const std::uint32_t own = numbers_.policy(number)->queue;
+  try {
+    if (own != 0 || default_queue_ != 0) port.set_queue(own ? own : default_queue_);
+  } catch (...) {
+    numbers_.leave(number);
+    throw;
+  }
+}
+
+/// Of the ports that a number has. Throws Error.
+void Switch::set_queues(unsigned number, std::uint32_t frames) {
+  const auto each = [&](auto&& fn) {
+    for (PortId id : live_)
+      if (Slot& slot = slots_[port_slot(id)]; slot.number == number) fn(slot);
+  };
+  each([&](const Slot& slot) {
+    if (frames != 0 && !slot.port->has_queue())
+      throw Error(Errc::unsupported, "port " + std::to_string(number) + ", " + slot.name +
+                                         ", has no queue whose length can be set");
+  });
+  each([&](Slot& slot) {
+    if (slot.policy.queue != frames) slot.port->set_queue(frames ? frames : default_queue_);
+  });
+}
+
 void Switch::set_policy(unsigned number, const PortPolicy& policy) {
+  set_queues(number, policy.queue);
   numbers_.set(number, policy);
   for (PortId id : live_) {
     Slot& slot = slots_[port_slot(id)];

@@ -90,11 +90,16 @@ class Switch {
   const PortPolicy* policy(PortId id) const noexcept;
 
   const PortNumbers& numbers() const noexcept { return numbers_; }
-  /// Sets the policy of a port number, to stay whoever comes and goes. Throws Error.
+  /// Sets the policy of a port number, to stay whoever comes and goes. Throws Error: no such number
+  /// can be, or a queue is to be set of a port that has none.
   void set_policy(unsigned number, const PortPolicy& policy);
   /// Forgets the policy of a number that no port has. Throws Error.
   void forget_policy(unsigned number) { numbers_.forget(number); }
   void set_port_limit(unsigned limit) { numbers_.set_limit(limit); }
+  /// Of ports that come from here on, where their number has none: frames that may wait for a slow
+  /// reader. 0: as many as each port was made for.
+  void set_default_queue(std::uint32_t frames) noexcept { default_queue_ = frames; }
+  std::uint32_t default_queue() const noexcept { return default_queue_; }
   /// A hub sends every frame to all ports, and learns nothing.
   void set_hub(bool on) noexcept { hub_ = on; }
   bool hub() const noexcept { return hub_; }
@@ -165,6 +170,8 @@ class Switch {
   void add_addresses(const Slot& slot) noexcept;
   /// Its static addresses go to the oldest other port that has them too, if any.
   void leave_addresses(const Slot& slot) noexcept;
+  void set_first_queue(Port& port, unsigned number);
+  void set_queues(unsigned number, std::uint32_t frames);
 
   std::vector<Slot> slots_;      ///< by port_slot(id)
   std::vector<PortId> live_;     ///< ids of the ports there are
@@ -174,6 +181,7 @@ class Switch {
   PortNumbers numbers_;
   MacTable macs_;
   bool hub_ = false;
+  std::uint32_t default_queue_ = 0;
   bool policies_ = false;             ///< some port's policy is not plain
   std::uint16_t vlan_ = 0;            ///< of the frame that is being forwarded
   Tagging::Kind tag_ = {};            ///< what that came with

@@ -53,9 +53,10 @@ std::vector<std::string> words_of(const std::string& text) {
 /// What was set, of a switch or a port number, that is not as it is at first: "KEY=VALUE".
 std::vector<std::string> settings(JsonObject* sw, std::int64_t number) {
   constexpr std::pair<std::string_view, std::string_view> kAtFirst[] = {
-      {"hub", "off"},  {"mac-ageing", "300"}, {"mac-hold", "0"}, {"ports", "65535"},
-      {"vlan", "all"}, {"isolated", "off"},   {"locked", "off"}, {"static", "none"},
-      {"user", "any"}, {"group", "any"},      {"trunk", "none"}, {"allocatable", "on"},
+      {"hub", "off"},       {"mac-ageing", "300"}, {"mac-hold", "0"}, {"ports", "65535"},
+      {"vlan", "all"},      {"isolated", "off"},   {"locked", "off"}, {"static", "none"},
+      {"user", "any"},      {"group", "any"},      {"trunk", "none"}, {"allocatable", "on"},
+      {"queue", "default"},
   };
   std::vector<std::string> words;
   for (JsonObject* set : objects_of(sw, "settings")) {

@@ -70,6 +70,8 @@ class VdeConsole {
   void port_user(const Args&);
   void port_group(const Args&);
   void port_close(const Args&);
+  void port_default_queue(const Args&);
+  void port_queue(const Args&);
   void port_reset(const Args&);
   void port_print(const Args&);
   void port_print_all(const Args&);
@@ -87,6 +89,8 @@ class VdeConsole {
   void say(const char* format, ...) __attribute__((format(printf, 2, 3)));
   void set(unsigned number, const char* key, const std::string& value);
   unsigned existing_port(const Args& args, std::size_t i = 0);
+  /// The endpoint of the port that the first two arguments name.
+  rp_port existing_endpoint(const Args& args);
   unsigned existing_vlan(const Args& args, std::size_t i = 0);
   void print_address(const rp_address_info& a);
   void print_port(unsigned number, bool idle_too);

@@ -8,7 +8,7 @@
 namespace rp::tools {
 namespace {
 
-constexpr unsigned kMostPorts = 65535, kMostVlan = 4094;
+constexpr unsigned kMostPorts = 65535, kMostVlan = 4094, kLongestQueue = 65536;
 /// As vde_switch prints a port that has none.
 constexpr unsigned kNoVlan = 4095;
 
@@ -125,14 +125,28 @@ void VdeConsole::port_group(const Args& args) {
   set(existing_port(args), "group", name == "NONE" ? "any" : name);
 }
 
-void VdeConsole::port_close(const Args& args) {
+rp_port VdeConsole::existing_endpoint(const Args& args) {
   const unsigned number = existing_port(args);
   const auto found = state_.ports.find(number_in(args, 1, 0, ~0u));
   if (found == state_.ports.end() || found->second.number != number)
     throw VdeFailure::of_errno(ENXIO);
+  return found->first;
+}
+
+void VdeConsole::port_close(const Args& args) {
   rp_error error = RP_ERROR_INIT;
-  if (const int code = rp_switch_remove(switch_, found->first, &error); code != 0)
+  if (const int code = rp_switch_remove(switch_, existing_endpoint(args), &error); code != 0)
     throw VdeFailure(code);
+}
+
+void VdeConsole::port_default_queue(const Args& args) {
+  set(0, "queue", std::to_string(number_in(args, 0, 1, kLongestQueue)));
+}
+
+/// Endpoints of one port have queues of one length.
+void VdeConsole::port_queue(const Args& args) {
+  existing_endpoint(args);
+  set(existing_port(args), "queue", std::to_string(number_in(args, 2, 1, kLongestQueue)));
 }
 
 void VdeConsole::port_reset(const Args& args) {

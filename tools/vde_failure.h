@@ -30,6 +30,8 @@ class VdeFailure {
         return EADDRINUSE;
       case RP_EDENIED:
         return EPERM;
+      case RP_EUNSUPPORTED:
+        return EOPNOTSUPP;
       case RP_ERESOURCES:
         return ENOSPC;
       default:

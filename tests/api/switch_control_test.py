@@ -4,12 +4,14 @@
 Usage: switch_control_test.py RINGPLUG
 """
 import contextlib
+import errno
 import os
 import pty
 import select
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 
 from cli import main, test
@@ -82,12 +84,13 @@ def set_changes_a_switch_that_runs():
         assert settings(home, 1)["vlan"] == "10" and settings(home, 1)["isolated"] == "on"
         home.accepted("set", "lan0", "hub=on", "mac-ageing=60", "mac-hold=3", "ports=9")
         assert settings(home, 0) == {"hub": "on", "mac-ageing": "60", "mac-hold": "3",
-                                     "ports": "9"}
+                                     "queue": "default", "ports": "9"}
         home.accepted("set", "lan0", "1", "trunk=5,20-30", "static=02:00:00:00:00:01@5",
                       "locked=yes", "isolated=off")
         assert settings(home, 1) == {
             "vlan": "10", "trunk": "5,20-30", "isolated": "off", "locked": "on",
-            "static": "02:00:00:00:00:01@5", "user": "any", "group": "any", "allocatable": "on"}
+            "static": "02:00:00:00:00:01@5", "user": "any", "group": "any", "allocatable": "on",
+            "queue": "default"}
         address, = home.show("lan0")["addresses"]
         assert address["static"] and address["mac"] == "02:00:00:00:00:01", address
         text = home.show_text("lan0")
@@ -98,6 +101,78 @@ def set_changes_a_switch_that_runs():
         home.accepted("set", "lan0", "1", "vlan=all")
         assert "trunk" not in settings(home, 1)
         assert home.show("lan0")["addresses"] == []
+        assert switch.end() == 0
+
+
+class StuckClient:
+    """A VDE client that reads nothing."""
+
+    def __init__(self, path, own, port=0):
+        self.control = socket.socket(socket.AF_UNIX)
+        self.control.settimeout(PATIENCE)
+        self.control.connect(f"{path}/ctl")
+        self.data = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.data.bind(str(own))
+        self.control.sendall(struct.pack("=IIIH108s", 0xFEEDFACE, 3, port << 8, socket.AF_UNIX,
+                                         str(own).encode()) + own.name.encode())
+        self.data.connect(self.control.recv(110)[2:].split(b"\0")[0].decode())
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.control.close()
+        self.data.close()
+
+
+@test
+def the_queue_of_a_reader_is_set_while_it_runs():
+    with Home() as home, contextlib.ExitStack() as clients:
+        path, net = home.path / "mgmt", home.path / "net"
+        switch = home.start("lan0", f"--mgmt={path}", "--uplink=null", f"--door=vde:{net}?queue=7")
+
+        def client(name, port=0):
+            return clients.enter_context(StuckClient(net, home.path / name, port))
+
+        def ports():
+            return {p["name"]: p for p in home.show("lan0")["ports"]}
+
+        def waiting(name):
+            """After more frames than the kernel and the queue hold."""
+            for _ in range(40):
+                for _ in range(25):
+                    with contextlib.suppress(BlockingIOError):
+                        sender.data.send(b"\xff" * 6 + b"\2\0\0\0\0\1" + bytes(1500),
+                                         socket.MSG_DONTWAIT)
+                ports()  # time for the switch
+            return ports()[name]["counters"]["socket.waiting"]
+
+        sender, _ = client("sender", 9), client("stuck", 5)
+        eventually(lambda: "stuck" in ports())
+        assert waiting("stuck") == 7
+        home.accepted("set", "lan0", "5", "queue=30")
+        assert settings(home, 5)["queue"] == "30"
+        assert waiting("stuck") == 30
+        with Console(path) as console:
+            console.done("port/epqlen 5 %d 3" % ports()["stuck"]["port"])
+            assert waiting("stuck") == 3
+            console.done("port/defqlen 12")
+            console.failed("port/defqlen 0", errno.EINVAL)
+            console.failed("port/epqlen 5 99 3", errno.ENXIO)
+            console.failed("port/epqlen 5", errno.EINVAL)
+            # The number of a port without a queue.
+            null = ports()["null"]
+            console.failed(f"port/epqlen {null['number']} {null['port']} 3", errno.EOPNOTSUPP)
+        client("later", 6)
+        eventually(lambda: "later" in ports())
+        assert waiting("later") == 12
+        home.accepted("set", "lan0", "5", "queue=default")
+        assert waiting("stuck") == 12
+        home.accepted("set", "lan0", "queue=default")
+        home.accepted("set", "lan0", "5", "queue=4", "queue=default")
+        assert waiting("stuck") == 7
+        home.refused(1, ["null", "no queue"], "set", "lan0", str(null["number"]), "queue=3")
+        home.refused(1, ["65536"], "set", "lan0", "5", "queue=70000")
         assert switch.end() == 0
 
 
@@ -211,7 +286,7 @@ def the_switch_is_told_and_set():
         assert console.told("hash/showinfo")[1:] == ["GC expire 50 secs",
                                                      "Min persistence 2 secs"]
         assert settings(home, 0) == {"hub": "on", "mac-ageing": "50", "mac-hold": "2",
-                                     "ports": "40"}
+                                     "queue": "default", "ports": "40"}
         console.done("port/create 1")
         home.accepted("set", "lan0", "1", "static=02:00:00:00:00:01")
         info = console.told("showinfo")

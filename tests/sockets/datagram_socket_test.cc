@@ -270,6 +270,23 @@ TEST(DatagramSocket, TheQueueIsBoundedInBytesToo) {
   EXPECT_EQ(line.counter("socket.waiting"), 2u);
 }
 
+TEST(DatagramSocket, TheQueueGetsLongerAndShorterUnderAStuckReader) {
+  Line line(unix_pair(SOCK_DGRAM), {.frames = 10, .bytes = std::size_t{1} << 20});
+  const auto fill = [&] {
+    for (int i = 0; i < 1000; ++i) line.send({pattern(1500)});
+    return line.counter("socket.waiting");
+  };
+  EXPECT_EQ(fill(), 10u);
+  line.near.set_queue(100);
+  EXPECT_EQ(fill(), 100u);
+  line.near.set_queue(3);
+  EXPECT_EQ(line.counter("socket.waiting"), 3u);
+  EXPECT_EQ(line.counter("drop.unsent"), 97u);
+  EXPECT_EQ(fill(), 3u);
+  line.near.set_queue(0);
+  EXPECT_EQ(fill(), 10u);
+}
+
 TEST(DatagramSocket, AReaderThatWentDelaysNothing) {
   for (const int type : {SOCK_DGRAM, SOCK_SEQPACKET}) {
     Line line(unix_pair(type));

@@ -21,6 +21,8 @@ class FakePort final : public sw::Port {
   sw::Claim claims;
   bool up = true;
   std::size_t room = SIZE_MAX;
+  bool queues = false;
+  std::vector<std::size_t> queue_lengths;  ///< as they were set
   int flushes = 0, sends = 0;
 
   int poll_fd() const noexcept override { return -1; }
@@ -53,6 +55,8 @@ class FakePort final : public sw::Port {
     return false;
   }
   bool arm(Instant) noexcept override { return inbound.empty(); }
+  bool has_queue() const noexcept override { return queues; }
+  void set_queue(std::size_t frames) override { queue_lengths.push_back(frames); }
   sw::Claim claim() const noexcept override { return claims; }
   void forget(sw::PortId id) noexcept override { forgotten.push_back(id); }
 

@@ -60,6 +60,28 @@ TEST(FrameQueue, WrapsAroundWithoutTouchingWhatWaits) {
   EXPECT_EQ(copy_of(q.at(2)), pattern(10, 5));
 }
 
+TEST(FrameQueue, ItsLengthMayChangeWhileFramesWait) {
+  FrameQueue q(100, 4);
+  for (std::uint32_t i = 0; i < 4; ++i) ASSERT_TRUE(q.push(pattern(20, i)));
+  q.pop(2);
+  for (std::uint32_t i = 4; i < 6; ++i) ASSERT_TRUE(q.push(pattern(20, i)));  // one wraps around
+  EXPECT_EQ(q.resize(6), 0u);
+  for (std::uint32_t i = 0; i < 4; ++i) ASSERT_EQ(copy_of(q.at(i)), pattern(20, i + 2));
+  EXPECT_TRUE(q.push(pattern(20, 6)));
+  EXPECT_FALSE(q.push(pattern(1))) << "no bytes are left";
+  EXPECT_EQ(q.resize(2), 3u);
+  EXPECT_EQ(q.size(), 2u);
+  EXPECT_FALSE(q.push(pattern(1)));
+  q.pop(1);
+  EXPECT_TRUE(q.push(pattern(60, 7)));
+  EXPECT_EQ(copy_of(q.at(0)), pattern(20, 3));
+  EXPECT_EQ(copy_of(q.at(1)), pattern(60, 7));
+  q.pop(2);
+  EXPECT_EQ(q.resize(1), 0u);
+  EXPECT_TRUE(q.push(pattern(100, 8)));
+  EXPECT_FALSE(q.push(pattern(1)));
+}
+
 TEST(FrameQueue, TrimTakesNothingThatWaits) {
   FrameQueue q(1 << 20, 100);
   for (std::uint32_t i = 0; i < 10; ++i) ASSERT_TRUE(q.push(pattern(60'000, i)));
@@ -99,6 +121,32 @@ TEST(FrameQueue, AgreesWithANaiveTwin) {
     }
     ASSERT_EQ(q.size(), twin.size());
     ASSERT_EQ(q.empty(), twin.empty());
+  }
+}
+
+TEST(FrameQueue, AgreesWithANaiveTwinThatChangesItsLength) {
+  std::size_t most = 8;
+  FrameQueue q(4096, most);
+  std::deque<Data> twin;
+  std::mt19937 random(8);
+  for (std::uint32_t step = 0; step < 50'000; ++step) {
+    const auto what = random() % 8;
+    if (what < 5) {
+      const Data frame = pattern(1 + random() % 200, step);
+      if (q.push(frame)) twin.push_back(frame);
+    } else if (what < 7) {
+      const std::size_t n = random() % (twin.size() + 1);
+      q.pop(n);
+      twin.erase(twin.begin(), twin.begin() + static_cast<std::ptrdiff_t>(n));
+    } else {
+      most = 1 + random() % 32;
+      const std::size_t kept = std::min(most, twin.size());
+      ASSERT_EQ(q.resize(most), twin.size() - kept);
+      twin.resize(kept);
+    }
+    ASSERT_LE(twin.size(), most);
+    ASSERT_EQ(q.size(), twin.size());
+    for (std::size_t i = 0; i < twin.size(); ++i) ASSERT_EQ(copy_of(q.at(i)), twin[i]) << step;
   }
 }
 
