@@ -48,7 +48,7 @@ class SwitchHost {
   pid_t pid() const { return pid_; }
   /// Ends it without a chance to tidy up.
   void kill() {
-    ::kill(pid_, SIGKILL);
+    if (pid_ > 0) ::kill(pid_, SIGKILL);
     wait();
   }
 
