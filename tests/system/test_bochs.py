@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """test_bochs.py - unmodified Bochs loads our module: several cards at once, and what may go wrong."""
 
+import contextlib
+import json
 import pathlib
 import shutil
 import subprocess
@@ -25,6 +27,11 @@ imgfetch http://{net}.2:PORT/done?card={n}&ip=${{net{n}/ip}}&chip=${{net{n}/chip
 ifclose net{n}
 """ for n, net in enumerate(NETS)) + """
 :end
+exit
+"""
+
+OWN_SOCKET_SCRIPT = """#!ipxe
+imgfetch http://10.0.2.2:PORT/blob?ip=${net0/ip} && imgfree ||
 exit
 """
 
@@ -105,6 +112,41 @@ class Cards(_Bochs):
     def test_end(self):
         """Bochs ends in its own way, not by a signal"""
         self.assertEqual(self.status, 1)
+
+
+class OwnSocket(_Bochs):
+    """Bochs' own ethmod=socket on a door in place of bxhub."""
+
+    @classmethod
+    def setUpClass(cls):
+        if not any(pathlib.Path("/usr/lib").glob("*/bochs/plugins/libbx_eth_socket.so")):
+            raise unittest.SkipTest("this Bochs has no ethmod=socket")
+        blob = b"".join(hosts.payload(BLOB_SIZE, "bochs"))
+        cls.http = hosts.Http({"/blob": blob})
+        cls.addClassCleanup(cls.http.close)
+        directory = tempfile.TemporaryDirectory(prefix="ringplug-tftp-")
+        cls.addClassCleanup(directory.cleanup)
+        pathlib.Path(directory.name).chmod(0o755)
+        script = pathlib.Path(directory.name) / "boot.ipxe"
+        script.write_text(OWN_SOCKET_SCRIPT.replace("PORT", str(cls.http.port)))
+        cls.switch = switch_process.Switch(
+            0, f"slirp?tftp={directory.name}&bootfile=/boot.ipxe", more_doors=["bxhub:40000"])
+        cls.addClassCleanup(cls.switch.close)
+        cls.switch.start()
+
+    def test_e1000(self):
+        """e1000, ethdev=40000: DHCP, a script by TFTP, 1 MB by HTTP"""
+        # Bochs' clock runs ahead: on a busy machine the guest may give up before an answer comes.
+        for _ in range(3):
+            with contextlib.suppress(bochs.BochsError):
+                self.run_to_the_end("pci: enabled=1, chipset=i440fx, slot1=e1000",
+                                    bochs.card("e1000", "socket", "40000"), cdrom=bochs.IPXE)
+            if self.http.requests:
+                break
+        self.assertIn(("/blob?ip=10.0.2.15", BLOB_SIZE), map(tuple, self.http.requests))
+        door = next(p for p in json.loads(self.switch.show())["ports"]
+                    if p["name"] == "bxhub:40000" and not p["link"])
+        self.assertGreaterEqual(door["counters"]["door.joined"], 1)
 
 
 class IsaCard(_Bochs):
