@@ -25,8 +25,8 @@ namespace rp::api {
 /// keeps the loop alive during a call on it. The data calls don't touch the loop and take no lock.
 class Fabric {
  public:
-  Fabric(const backend::Loop::Options& o, Log l)
-      : log(l), loop_(std::make_unique<backend::Loop>(o)), host_side_(loop_.get()) {}
+  Fabric(backend::Loop::Options o, Log l)
+      : log(l), loop_(make_loop(o, l)), host_side_(loop_.get()) {}
 
   const Log log;
   const ForkMark process;
@@ -88,6 +88,11 @@ class Fabric {
   backend::Loop& host_side() const noexcept { return *host_side_; }
 
  private:
+  static std::unique_ptr<backend::Loop> make_loop(backend::Loop::Options& o, const Log& l) {
+    o.log = l;
+    return std::make_unique<backend::Loop>(o);
+  }
+
   std::mutex mutex_;
   std::unique_ptr<backend::Loop> loop_;  ///< under mutex_; null once the switch was freed
   std::vector<sw::PortId> plugs_;        ///< under mutex_

@@ -50,6 +50,7 @@ Loop::Loop(const Options& options) : options_(options), switch_(options.macs) {
   e.data.u64 = kWakeupTag;
   if (epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, wakeup_.get(), &e) != 0)
     throw_errno("watching an eventfd", errno);
+  switch_.on_hold([this](sw::PortId held, sw::PortId older) { tell_of_hold(held, older); });
   if (!host_driven())
     thread_.start<&Loop::run>(this, "rp-switch", kStack, "starting the switch's thread");
 }
@@ -154,6 +155,18 @@ bool Loop::evict(sw::PortId id) noexcept {
 
 void Loop::count_visitors() {
   if (options_.visitors) options_.visitors(visitors_.size());
+}
+
+void Loop::tell_of_hold(sw::PortId held, sw::PortId older) noexcept {
+  try {
+    const auto port = [&](sw::PortId id) {
+      return std::to_string(switch_.number(id)) + " (" + std::string(switch_.name(id)) + ")";
+    };
+    options_.log.warning("port " + port(held) + " leads to port " + port(older) +
+                         " by another way, too: it is held back for as long as it does");
+  } catch (const std::exception&) {
+    // Out of memory for words.
+  }
 }
 
 /// What a port without frames may want besides: to let somebody in, or to go.

@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "base/fd.h"
+#include "base/log.h"
 #include "base/thread.h"
 #include "base/time.h"
 #include "switch/switch.h"
@@ -33,6 +34,8 @@ class Loop {
     /// Called on the switch's thread with the number of ports that came in by a door, whenever it
     /// changes. Empty: nobody asks.
     std::function<void(std::size_t)> visitors{};
+    /// Told of ports that are held back.
+    Log log{};
   };
 
   /// Throws Error.
@@ -82,6 +85,7 @@ class Loop {
   bool host_driven() const noexcept { return !options_.own_thread; }
 
   void count_visitors();
+  void tell_of_hold(sw::PortId held, sw::PortId older) noexcept;
 
   Options options_;
   std::vector<sw::PortId> visitors_;

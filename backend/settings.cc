@@ -138,6 +138,8 @@ constexpr Option<sw::Switch> kSwitchOptions[] = {
      [](sw::Switch& s, const std::string& v) {
        s.addresses().set_hold(std::chrono::seconds(parse_number(v, 0, kMostSeconds)));
      }},
+    {{"loop-guard", "on|off", "on", "hold a port back that leads to an older one by another way"},
+     [](sw::Switch& s, const std::string& v) { s.set_loop_guard(parse_on_off(v)); }},
     {{"queue", "default|1..65536", "default", "the same of ports to come, whose number has none"},
      [](sw::Switch& s, const std::string& v) { s.set_default_queue(parse_queue(v)); }},
     {{"ports", "1..65535", "65535", "the highest port number"},
@@ -208,6 +210,7 @@ void each_setting(const sw::Switch& s,
   fn(0, "hub", on_off(s.hub()));
   fn(0, "mac-ageing", seconds(s.addresses().ageing()));
   fn(0, "mac-hold", seconds(s.addresses().hold()));
+  fn(0, "loop-guard", on_off(s.loop_guard()));
   fn(0, "queue", tell_queue(s.default_queue()));
   fn(0, "ports", std::to_string(s.numbers().limit()));
   s.numbers().each([&](unsigned number, const PortPolicy& p, unsigned) {

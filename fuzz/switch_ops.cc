@@ -72,6 +72,7 @@ fuzz::Bytes frame(Input& in) {
 class Session {
  public:
   explicit Session(Input& in) : options_(make_options(in)), sw_(options_) {
+    sw_.set_loop_guard(false);  // its probes are frames that the twin knows nothing of
     twin_.most = options_.entries;
     twin_.per_port = options_.per_port;
     twin_.ageing_s = static_cast<std::uint64_t>(options_.ageing / std::chrono::seconds(1));

@@ -12,8 +12,9 @@ namespace {
 
 constexpr std::size_t kMaxPorts = 0xffff;
 constexpr std::string_view kDropNames[] = {
-    "runt",   "oversize", "bad-source", "bad-offload", "reserved-address", "vlan",
-    "locked", "isolated", "same-port",  "nowhere",     "queue-full",       "segmentation",
+    "runt",    "oversize",   "bad-source",   "bad-offload", "reserved-address",
+    "vlan",    "locked",     "isolated",     "same-port",   "loop",
+    "nowhere", "queue-full", "segmentation",
 };
 static_assert(std::size(kDropNames) == static_cast<std::size_t>(Drop::count));
 
@@ -40,11 +41,14 @@ PortId Switch::add(std::unique_ptr<Port> port, std::string name, const PortPolic
   }
   const Claim claim = port->claim();
   live_.reserve(live_.size() + 1);
+  slot->secret = LoopGuard::draw();
   slot->number = claim.number == Claim::kNoNumber ? 0 : numbers_.take(claim, initial);
   if (slot->number && port->has_queue()) set_first_queue(*port, slot->number);
   live_.push_back(slot->id);
   slot->name = std::move(name);
   slot->counters = {};
+  slot->age = ++ages_;
+  slot->held = false;
   slot->port = std::move(port);
   slot->policy = slot->number ? *numbers_.policy(slot->number) : initial;
   add_addresses(*slot);
@@ -58,6 +62,7 @@ std::unique_ptr<Port> Switch::remove(PortId id) {
   auto port = std::move(slot->port);
   live_.erase(std::find(live_.begin(), live_.end(), id));
   leave_addresses(*slot);
+  held_n_ -= slot->held;
   if (slot->number) numbers_.leave(slot->number);
   slot->policy = {};
   apply_policies();
@@ -159,9 +164,15 @@ void Switch::reset_counters(unsigned number) noexcept {
   }
 }
 
+bool Switch::held(PortId id) const noexcept {
+  const Slot* slot = find(id);
+  return slot && slot->held;
+}
+
 std::size_t Switch::turn(PortId id, Instant now) noexcept {
   Slot* from = find(id);
   if (!from) return 0;
+  if (held_n_ != 0) review_held(now);
   burst_->clear();
   from->port->receive(*burst_, now);
   if (burst_->empty()) {
@@ -181,6 +192,7 @@ std::size_t Switch::turn(PortId id, Instant now) noexcept {
   for (std::size_t i = 0; i < targets_n_; ++i) deliver(slots_[port_slot(targets_[i])], now);
   targets_n_ = 0;
   from->port->release();
+  if (guarding_ && guard_.wants_probes(now)) send_probes(now);
   return burst_->size();
 }
 
@@ -192,15 +204,25 @@ PortId Switch::drop(Slot& slot, Drop why) noexcept {
 PortId Switch::classify(Frame& f, Slot& from, Instant now) noexcept {
   if (f.len < kMinFrame) return drop(from, Drop::runt);
   if (f.len > kMaxFrame) return drop(from, Drop::oversize);
+  if (from.held) return take_held(f, from, now);
   if (!check_offload(f)) return drop(from, Drop::bad_offload);
   return learn_and_find(f, from, now);
+}
+
+/// Probes alone are heard where nothing passes.
+PortId Switch::take_held(const Frame& f, Slot& from, Instant now) noexcept {
+  take_probe(f, from, now);
+  return drop(from, Drop::loop);
 }
 
 PortId Switch::learn_and_find(const Frame& f, Slot& from, Instant now) noexcept {
   EthHeader eth;
   std::memcpy(&eth, f.head.data(), sizeof eth);  // classify() has seen that it is there
   if (eth.src.is_group() || eth.src.is_zero()) return drop(from, Drop::bad_source);
-  if (is_link_constrained(eth.dst) && !hub_) return drop(from, Drop::reserved_address);
+  if (eth.dst.is_group()) {
+    if (is_link_constrained(eth.dst) && !hub_) return drop(from, Drop::reserved_address);
+    if (eth.dst == kProbeAddress && take_probe(f, from, now)) return drop(from, Drop::loop);
+  }
   if (!enter_vlan(f, from)) return drop(from, Drop::vlan);
   if (from.policy.locked && !macs_.is_static(eth.src, vlan_, from.id))
     return drop(from, Drop::locked);
@@ -208,9 +230,11 @@ PortId Switch::learn_and_find(const Frame& f, Slot& from, Instant now) noexcept 
   switch (macs_.learn(eth.src, vlan_, from.id, now)) {
     case MacTable::Learned::moved:
       ++from.counters.mac_moves;
+      guard_.moved(now);
       break;
     case MacTable::Learned::refused:
       ++from.counters.mac_refused;
+      if (macs_.hold() != Instant{}) guard_.moved(now);  // it would have
       break;
     default:
       break;
@@ -241,7 +265,7 @@ void Switch::forward(const Frame& f, Slot& from, PortId to) noexcept {
     return;
   }
   Slot* slot = find(to);
-  if (!slot || !slot->port->link_up()) {
+  if (!slot || !passes(*slot)) {
     drop(from, Drop::nowhere);
     return;
   }
@@ -276,7 +300,7 @@ bool Switch::flood(const Slot& from, const Frame& f) noexcept {
   bool any = false;
   for (PortId id : live_) {
     Slot& slot = slots_[port_slot(id)];
-    if (&slot == &from || !slot.port->link_up()) continue;
+    if (&slot == &from || !passes(slot)) continue;
     const Frame* const form = policies_ ? passage(f, from, slot).frame : &f;
     if (!form) continue;
     enqueue(slot, *form);
@@ -285,11 +309,14 @@ bool Switch::flood(const Slot& from, const Frame& f) noexcept {
   return any;
 }
 
+void Switch::touch(Slot& slot) noexcept {
+  if (slot.touched) return;
+  slot.touched = true;
+  touched_[touched_n_++] = slot.id;
+}
+
 void Switch::deliver(Slot& to, Instant now) noexcept {
-  if (!to.touched) {
-    to.touched = true;
-    touched_[touched_n_++] = to.id;
-  }
+  touch(to);
   auto frames = std::span<const Frame* const>(to.out.data(), to.out_n);
   const Offloads can = to.port->offloads();
   if (frames.size() > 1 && Coalescer::serves(can)) frames = coalescer_.join(frames, can);
@@ -339,6 +366,7 @@ void Switch::report(const ReportSink& sink) const {
     out("out.coalesced", s.counters.coalesced);
     out("mac.moves", s.counters.mac_moves);
     out("mac.refused", s.counters.mac_refused);
+    out("loop.holds", s.counters.holds);
     for (std::size_t i = 0; i < s.counters.drops.size(); ++i)
       out("drop." + std::string(kDropNames[i]), s.counters.drops[i]);
     s.port->report(out);

@@ -12,6 +12,8 @@
 // sent there by a port or made by segmentation: one refused in a join counts all that it was.
 // What may pass from one port to another is asked in one place, passage(): VLANs (IEEE 802.1Q-2018,
 // 6.9 and 8.6) and isolation are there. A switch none of whose ports has such a policy never asks.
+// Ports that lead to each other by two ways are found and one of them is held back: nothing passes
+// there (loop_guard.h).
 // One thread; the owner (backend/loop.h) decides which.
 #pragma once
 
@@ -25,6 +27,7 @@
 
 #include "base/time.h"
 #include "switch/coalesce.h"
+#include "switch/loop_guard.h"
 #include "switch/mac_table.h"
 #include "switch/offload.h"
 #include "switch/port.h"
@@ -44,6 +47,7 @@ enum class Drop : std::uint8_t {
   locked,            ///< from an address that is none of the locked port's
   isolated,          ///< between two isolated ports
   same_port,         ///< the destination lives where the frame came from
+  loop,              ///< at a port that is held back, or a probe that came home
   nowhere,           ///< no other port has a link
   queue_full,        ///< at the receiving port
   segmentation,      ///< at the receiving port: could not be completed
@@ -57,6 +61,7 @@ struct PortCounters {
   std::uint64_t flooded = 0;                    ///< frames in that went to all ports
   std::uint64_t mac_moves = 0;                  ///< addresses that moved to this port
   std::uint64_t mac_refused = 0;                ///< sources not learned (caps)
+  std::uint64_t holds = 0;                      ///< how often it was held back
   std::array<std::uint64_t, static_cast<std::size_t>(Drop::count)> drops{};
   std::uint64_t& operator[](Drop d) noexcept { return drops[static_cast<std::size_t>(d)]; }
 };
@@ -100,6 +105,13 @@ class Switch {
   /// reader. 0: as many as each port was made for.
   void set_default_queue(std::uint32_t frames) noexcept { default_queue_ = frames; }
   std::uint32_t default_queue() const noexcept { return default_queue_; }
+  /// Looks for loops; on at first.
+  void set_loop_guard(bool on) noexcept { guarding_ = on; }
+  bool loop_guard() const noexcept { return guarding_; }
+  /// Called with a port that is held back, and the one that it leads to.
+  void on_hold(std::function<void(PortId, PortId)> fn) { on_hold_ = std::move(fn); }
+  /// The port is held back.
+  bool held(PortId id) const noexcept;
   /// A hub sends every frame to all ports, and learns nothing.
   void set_hub(bool on) noexcept { hub_ = on; }
   bool hub() const noexcept { return hub_; }
@@ -140,6 +152,12 @@ class Switch {
     PortCounters counters;
     unsigned number = 0;
     PortPolicy policy;
+    std::uint64_t age = 0;     ///< the lower, the older
+    std::uint64_t secret = 0;  ///< of its probes
+    PortId held_for = kNoPort;
+    Instant held_until{};
+    bool held = false;
+    bool asked = false;  ///< a probe is out that keeps it held if it comes home
     std::uint32_t out_n = 0;
     bool touched = false;
     std::array<const Frame*, Burst::kFrames> out;
@@ -170,6 +188,13 @@ class Switch {
   void add_addresses(const Slot& slot) noexcept;
   /// Its static addresses go to the oldest other port that has them too, if any.
   void leave_addresses(const Slot& slot) noexcept;
+  bool passes(const Slot& s) const noexcept { return s.port->link_up() && !s.held; }
+  void touch(Slot& slot) noexcept;
+  void send_probes(Instant now) noexcept;
+  PortId take_held(const Frame& f, Slot& from, Instant now) noexcept;
+  bool take_probe(const Frame& f, Slot& from, Instant now) noexcept;
+  void hold_back(Slot& slot, const Slot& older, Instant now) noexcept;
+  void review_held(Instant now) noexcept;
   void set_first_queue(Port& port, unsigned number);
   void set_queues(unsigned number, std::uint32_t frames);
 
@@ -180,6 +205,11 @@ class Switch {
   std::size_t targets_n_ = 0, touched_n_ = 0;
   PortNumbers numbers_;
   MacTable macs_;
+  LoopGuard guard_;
+  std::function<void(PortId, PortId)> on_hold_;
+  std::uint64_t ages_ = 0;
+  std::size_t held_n_ = 0;
+  bool guarding_ = true;
   bool hub_ = false;
   std::uint32_t default_queue_ = 0;
   bool policies_ = false;             ///< some port's policy is not plain

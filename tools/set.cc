@@ -38,7 +38,8 @@ int set_main(int argc, char** argv) {
                 "Changes a switch that runs, or one of its port numbers, which keeps what was set\n"
                 "for whoever comes next. `ringplug show NAME` tells the numbers, `ringplug\n"
                 "locators '*'` what can be set of a port; of the switch: hub=on|off,\n"
-                "mac-ageing=SECONDS, mac-hold=SECONDS, queue=N, ports=N; of a number also user=,\n"
+                "mac-ageing=SECONDS, mac-hold=SECONDS, loop-guard=on|off, queue=N, ports=N; of a "
+                "number also user=,\n"
                 "group=, allocatable= and queue=N, frames that wait for a slow reader.\n\n"
                 "Example:\n"
                 "  ringplug set lan0 3 vlan=10 trunk=20-30");

@@ -56,7 +56,7 @@ std::vector<std::string> settings(JsonObject* sw, std::int64_t number) {
       {"hub", "off"},       {"mac-ageing", "300"}, {"mac-hold", "0"}, {"ports", "65535"},
       {"vlan", "all"},      {"isolated", "off"},   {"locked", "off"}, {"static", "none"},
       {"user", "any"},      {"group", "any"},      {"trunk", "none"}, {"allocatable", "on"},
-      {"queue", "default"},
+      {"queue", "default"}, {"loop-guard", "on"},
   };
   std::vector<std::string> words;
   for (JsonObject* set : objects_of(sw, "settings")) {

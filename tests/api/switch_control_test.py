@@ -84,7 +84,7 @@ def set_changes_a_switch_that_runs():
         assert settings(home, 1)["vlan"] == "10" and settings(home, 1)["isolated"] == "on"
         home.accepted("set", "lan0", "hub=on", "mac-ageing=60", "mac-hold=3", "ports=9")
         assert settings(home, 0) == {"hub": "on", "mac-ageing": "60", "mac-hold": "3",
-                                     "queue": "default", "ports": "9"}
+                                     "loop-guard": "on", "queue": "default", "ports": "9"}
         home.accepted("set", "lan0", "1", "trunk=5,20-30", "static=02:00:00:00:00:01@5",
                       "locked=yes", "isolated=off")
         assert settings(home, 1) == {
@@ -286,7 +286,7 @@ def the_switch_is_told_and_set():
         assert console.told("hash/showinfo")[1:] == ["GC expire 50 secs",
                                                      "Min persistence 2 secs"]
         assert settings(home, 0) == {"hub": "on", "mac-ageing": "50", "mac-hold": "2",
-                                     "queue": "default", "ports": "40"}
+                                     "loop-guard": "on", "queue": "default", "ports": "40"}
         console.done("port/create 1")
         home.accepted("set", "lan0", "1", "static=02:00:00:00:00:01")
         info = console.told("showinfo")
