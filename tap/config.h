@@ -5,6 +5,7 @@
 
 #include <sys/types.h>
 
+#include <cstdint>
 #include <optional>
 #include <span>
 #include <string>
@@ -78,7 +79,19 @@ struct MacvtapConfig {
 struct EthConfig {
   std::string name;
   bool promiscuous = true;
+  bool reads = true;               ///< false: only sends
+  bool outgoing = false;           ///< takes what goes out of the device, too
   std::optional<unsigned> fanout;  ///< a group
+  bool offload = true;
+};
+
+/// A device whose ingress goes through an ifb device of ours.
+struct IfbConfig {
+  std::string name;         ///< of the ifb
+  std::string device;       ///< whose ingress it is
+  std::uint64_t rate = 0;   ///< bits per second; 0: as they come
+  std::uint32_t burst = 0;  ///< bytes
+  bool promiscuous = true;
   bool offload = true;
 };
 
@@ -107,6 +120,8 @@ NetnsConfig make_netns_config(const std::string& target, const Params& params);
 
 std::span<const Option<EthConfig>> eth_options();
 EthConfig make_eth_config(const std::string& target, const Params& params);
+std::span<const Option<IfbConfig>> ifb_options();
+IfbConfig make_ifb_config(const std::string& target, const Params& params);
 std::span<const Option<VethConfig>> veth_options();
 VethConfig make_veth_config(const std::string& target, const Params& params);
 

@@ -14,6 +14,7 @@ namespace rp::tap {
 /// A device that is open.
 struct Attached {
   std::vector<Fd> queues;  ///< one frame a read or write, non-blocking
+  Fd out;                  ///< for all writes, when those go elsewhere
   std::string name;
   unsigned index = 0;      ///< 0: it is in another namespace and can't be watched
   std::size_t header = 0;  ///< bytes of virtio_net_hdr before each frame: 0, 10 or more

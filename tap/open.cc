@@ -2,6 +2,7 @@
 // open.cc - options, device, port.
 #include "tap/open.h"
 
+#include "tap/ifb_device.h"
 #include "tap/macvtap_device.h"
 #include "tap/netns_port.h"
 #include "tap/packet_device.h"
@@ -47,6 +48,11 @@ std::unique_ptr<sw::Port> open_veth(const std::string& target, const Params& par
 std::unique_ptr<sw::Port> open_eth(const std::string& target, const Params& params, const Log& log,
                                    Instant now) {
   return std::make_unique<TapPort>(make_eth_device(make_eth_config(target, params)), log, now);
+}
+
+std::unique_ptr<sw::Port> open_ifb(const std::string& target, const Params& params, const Log& log,
+                                   Instant now) {
+  return std::make_unique<TapPort>(make_ifb_device(make_ifb_config(target, params)), log, now);
 }
 
 std::unique_ptr<sw::Port> open_tun(const std::string& target, const Params& params, const Log& log,

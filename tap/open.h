@@ -30,6 +30,10 @@ std::unique_ptr<sw::Port> open_veth(const std::string& target, const Params& par
 std::unique_ptr<sw::Port> open_eth(const std::string& target, const Params& params, const Log& log,
                                    Instant now);
 
+/// ifb:NAME. Throws Error and leaves nothing behind.
+std::unique_ptr<sw::Port> open_ifb(const std::string& target, const Params& params, const Log& log,
+                                   Instant now);
+
 /// tun[:NAME]. Throws Error and leaves nothing behind.
 std::unique_ptr<sw::Port> open_tun(const std::string& target, const Params& params, const Log& log,
                                    Instant now);

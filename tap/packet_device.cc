@@ -44,7 +44,8 @@ Fd open_packet_socket(const std::string& what) {
   return fd;
 }
 
-/// Puts a packet socket on the device. Throws Error.
+}  // namespace
+
 Attached attach_packet(const Link& link, const EthConfig& c, const std::string& what) {
   if (link.type != ARPHRD_ETHER)
     throw Error(Errc::invalid, what + ": the device carries no Ethernet frames");
@@ -53,12 +54,12 @@ Attached attach_packet(const Link& link, const EthConfig& c, const std::string& 
   // Also without offloads: what a veth brings is unfinished, and only the header says so.
   set(fd, PACKET_VNET_HDR, on, what + ": PACKET_VNET_HDR");
   set(fd, PACKET_AUXDATA, on, what + ": PACKET_AUXDATA");
-  set(fd, kIgnoreOutgoing, on, what + ": PACKET_IGNORE_OUTGOING, of Linux 4.20");
+  if (!c.outgoing) set(fd, kIgnoreOutgoing, on, what + ": PACKET_IGNORE_OUTGOING, of Linux 4.20");
   setsockopt(fd.get(), SOL_SOCKET, SO_RCVBUF, &kBuffer, sizeof kBuffer);
   setsockopt(fd.get(), SOL_SOCKET, SO_RCVBUFFORCE, &kBuffer, sizeof kBuffer);
   sockaddr_ll at{};
   at.sll_family = AF_PACKET;
-  at.sll_protocol = htons(ETH_P_ALL);
+  at.sll_protocol = htons(c.reads ? ETH_P_ALL : 0);
   at.sll_ifindex = static_cast<int>(link.index);
   if (bind(fd.get(), reinterpret_cast<const sockaddr*>(&at), sizeof at) != 0)
     throw_errno(what + ": binding a packet socket", errno);
@@ -80,6 +81,8 @@ Attached attach_packet(const Link& link, const EthConfig& c, const std::string& 
   a.queues.push_back(std::move(fd));
   return a;
 }
+
+namespace {
 
 class EthDevice final : public Device {
  public:

@@ -10,9 +10,12 @@
 
 #include "tap/config.h"
 #include "tap/device.h"
+#include "tap/links.h"
 
 namespace rp::tap {
 
+/// Puts a packet socket on the device. Throws Error that starts with `what`.
+Attached attach_packet(const Link& link, const EthConfig& config, const std::string& what);
 /// A device that is there. Throws Error.
 std::unique_ptr<Device> make_eth_device(const EthConfig& config);
 /// A veth pair, made by attach() and removed at the end. Throws Error.

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// packet_options.cc - the tables of options of eth and veth.
+// packet_options.cc - the tables of options of eth, ifb and veth.
+#include <algorithm>
+#include <charconv>
+
 #include "switch/mac_text.h"
 #include "tap/config.h"
 #include "tap/name.h"
@@ -7,6 +10,7 @@
 namespace rp::tap {
 namespace {
 
+constexpr std::uint64_t kLeastBurst = 65536, kMostBurst = 16 << 20;
 constexpr const char* kOnOff = "on|off";
 
 constexpr Option<EthConfig> kEthOptions[] = {
@@ -17,6 +21,42 @@ constexpr Option<EthConfig> kEthOptions[] = {
      [](EthConfig& c, const std::string& v) { c.fanout = parse_number(v, 0, 65535); }},
     {{"offload", kOnOff, "on", "send frames out with checksums and segmentation unfinished"},
      [](EthConfig& c, const std::string& v) { c.offload = parse_on_off(v); }},
+};
+
+/// tc's: a number, and bit, kbit, mbit, gbit or tbit behind it, powers of 1000.
+std::uint64_t parse_rate(const std::string& v) {
+  std::uint64_t number = 0;
+  const char* const all = v.data() + v.size();
+  const auto [end, error] = std::from_chars(v.data(), all, number);
+  std::string_view unit(end, static_cast<std::size_t>(all - end));
+  std::uint64_t factor = 1;
+  constexpr std::string_view kUnits = "kmgt";
+  if (const auto at = unit.empty() ? kUnits.npos : kUnits.find(unit[0]); at != kUnits.npos) {
+    for (std::size_t i = 0; i <= at; ++i) factor *= 1000;
+    unit.remove_prefix(1);
+  }
+  constexpr std::uint64_t kLeast = 8000, kMost = 1'000'000'000'000;
+  if (error != std::errc() || !(unit == "bit" || (unit.empty() && factor == 1)) ||
+      number > kMost / factor || number * factor < kLeast)
+    throw Error(Errc::invalid, "expected bits per second, 8kbit to 1tbit, as in 10mbit");
+  return number * factor;
+}
+
+constexpr Option<IfbConfig> kIfbOptions[] = {
+    {{"dev", "NAME", "", "the device whose frames come in through it; must be given"},
+     [](IfbConfig& c, const std::string& v) {
+       check_name(v, "a device");
+       c.device = v;
+     }},
+    {{"rate", "BITS", "", "as many bits per second come in at most, as in 10mbit"},
+     [](IfbConfig& c, const std::string& v) { c.rate = parse_rate(v); }},
+    {{"burst", "2048..16777216", "",
+      "bytes that may come in at once; not given: those of 20 ms, at least 65536"},
+     [](IfbConfig& c, const std::string& v) { c.burst = parse_number(v, 2048, 16 << 20); }},
+    {{"promisc", kOnOff, "on", "take frames for all addresses, not only the device's own"},
+     [](IfbConfig& c, const std::string& v) { c.promiscuous = parse_on_off(v); }},
+    {{"offload", kOnOff, "on", "send frames out with checksums and segmentation unfinished"},
+     [](IfbConfig& c, const std::string& v) { c.offload = parse_on_off(v); }},
 };
 
 constexpr Option<VethConfig> kVethOptions[] = {
@@ -61,6 +101,26 @@ EthConfig make_eth_config(const std::string& target, const Params& params) {
   EthConfig c;
   c.name = target;
   for (const auto& [key, value] : params) set_option(eth_options(), c, "eth", key, value);
+  return c;
+}
+
+std::span<const Option<IfbConfig>> ifb_options() {
+  return kIfbOptions;
+}
+
+IfbConfig make_ifb_config(const std::string& target, const Params& params) {
+  need_name(target, "ifb", "ifb0?dev=eth0");
+  IfbConfig c;
+  c.name = target;
+  for (const auto& [key, value] : params) set_option(ifb_options(), c, "ifb", key, value);
+  if (c.device.empty())
+    throw Error(Errc::invalid, "ifb:" + target + ": which device's frames? Give dev=, as in ifb:" +
+                                   target + "?dev=eth0");
+  if (c.burst != 0 && c.rate == 0)
+    throw Error(Errc::invalid, "ifb:" + target + ": burst= is of no use without rate=");
+  if (c.burst == 0)
+    c.burst = static_cast<std::uint32_t>(
+        std::clamp<std::uint64_t>(c.rate / 8 / 50, kLeastBurst, kMostBurst));
   return c;
 }
 

@@ -103,7 +103,7 @@ bool TapPort::send_one(const sw::Frame& f) noexcept {
     ++while_down_;
     return true;
   }
-  const Fd& queue = on_.queues[n == 1 ? 0 : sw::flow_hash(f) % n];
+  const Fd& queue = on_.out ? on_.out : on_.queues[n == 1 ? 0 : sw::flow_hash(f) % n];
   switch (write_frame(queue, f)) {
     case Wrote::done:
       break;
@@ -151,6 +151,7 @@ void TapPort::heard(const LinkEvent& e) noexcept {
 void TapPort::drop_queues() noexcept {
   for (const Fd& q : on_.queues) epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, q.get(), nullptr);
   on_.queues.clear();
+  on_.out.reset();
 }
 
 void TapPort::lose() noexcept {

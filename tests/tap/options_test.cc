@@ -104,6 +104,27 @@ TEST(TapOptions, WhatGoesWithADescriptorOrAHelper) {
   EXPECT_EQ(make_tap_config("", {{"helper", "/x"}}).settings.bridge, "br0");
 }
 
+TEST(TapOptions, RatesOfAnIfb) {
+  const auto rate = [](const std::string& v) {
+    return tap::make_ifb_config("ifb0", {{"dev", "eth0"}, {"rate", v}});
+  };
+  EXPECT_EQ(rate("8000").rate, 8000u);
+  EXPECT_EQ(rate("8000bit").rate, 8000u);
+  EXPECT_EQ(rate("10kbit").rate, 10'000u);
+  EXPECT_EQ(rate("10mbit").rate, 10'000'000u);
+  EXPECT_EQ(rate("40gbit").rate, 40'000'000'000u);
+  EXPECT_EQ(rate("1tbit").rate, 1'000'000'000'000u);
+  EXPECT_EQ(rate("1gbit").burst, 2'500'000u) << "20 ms";
+  EXPECT_EQ(rate("8kbit").burst, 65536u);
+  EXPECT_EQ(rate("1tbit").burst, 16u << 20);
+  for (const auto* v : {"", "bit", "7999", "10m", "10 mbit", "10Mbit", "10mbits", "-1mbit", "2tbit",
+                        "18446744073709551616", "18446744073709551615gbit", "10k"})
+    error_of([&] { rate(v); }, Errc::invalid);
+  error_of([] { tap::make_ifb_config("ifb0", {}); }, Errc::invalid);
+  error_of([] { tap::make_ifb_config("", {{"dev", "eth0"}}); }, Errc::invalid);
+  error_of([] { tap::make_ifb_config("ifb0", {{"dev", "a/b"}}); }, Errc::invalid);
+}
+
 TEST(TapOptions, EachIsDocumentedOnce) {
   std::set<std::string_view> names;
   for (const auto& o : tap::tap_options()) {
