@@ -38,9 +38,9 @@ int set_main(int argc, char** argv) {
                 "Changes a switch that runs, or one of its port numbers, which keeps what was set\n"
                 "for whoever comes next. `ringplug show NAME` tells the numbers, `ringplug\n"
                 "locators '*'` what can be set of a port; of the switch: hub=on|off,\n"
-                "mac-ageing=SECONDS, mac-hold=SECONDS, loop-guard=on|off, queue=N, ports=N; of a "
-                "number also user=,\n"
-                "group=, allocatable= and queue=N, frames that wait for a slow reader.\n\n"
+                "mac-ageing=SECONDS, mac-hold=SECONDS, loop-guard=on|off, queue=N, ports=N; of a\n"
+                "number also user=, group=, allocatable= and queue=N, frames that wait for a slow\n"
+                "reader.\n\n"
                 "Example:\n"
                 "  ringplug set lan0 3 vlan=10 trunk=20-30");
   if (argc < 3) throw Complaint(kUsage, "usage: set NAME [PORT] KEY=VALUE ...");
