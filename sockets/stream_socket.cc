@@ -34,7 +34,7 @@ void StreamSocket::watch(bool room, int operation) noexcept {
 bool StreamSocket::open(Fd socket) noexcept {
   close();
   socket_ = std::move(socket);
-  ended_ = false;
+  ended_ = deaf_ = false;
   bad_length_ = 0;
   watch(false, EPOLL_CTL_ADD);
   if (!ended_) return true;
@@ -134,7 +134,8 @@ std::size_t StreamSocket::gather(std::span<const sw::Frame* const> frames,
   return n;
 }
 
-/// Returns what went; 0: there is no room.
+/// Returns what went; 0: there is no room; less: nobody hears us any more, though what was said
+/// before may still wait to be read.
 ssize_t StreamSocket::write(std::size_t vectors) noexcept {
   msghdr m{};
   m.msg_iov = vectors_.data();
@@ -144,7 +145,7 @@ ssize_t StreamSocket::write(std::size_t vectors) noexcept {
     if (n >= 0) return n;
     if (errno == EINTR) continue;
     if (errno == EAGAIN || errno == EWOULDBLOCK || errno == ENOBUFS || errno == ENOMEM) return 0;
-    end();
+    deaf_ = true;
     return -1;
   }
 }
@@ -178,7 +179,7 @@ bool StreamSocket::keep(const sw::Frame& f, std::size_t from, std::size_t most) 
 }
 
 std::size_t StreamSocket::send(std::span<const sw::Frame* const> frames) noexcept {
-  if (!socket_ || ended_) return frames.size();
+  if (!socket_ || ended_ || deaf_) return frames.size();
   while (!frames.empty() && out_begin_ == out_end_) {
     if (!fits(*frames.front())) {
       ++too_long_;
@@ -211,7 +212,8 @@ void StreamSocket::drain() noexcept {
   while (out_begin_ != out_end_) {
     vectors_[0] = {out_.get() + out_begin_, out_end_ - out_begin_};
     const ssize_t n = write(1);
-    if (n <= 0) return;
+    if (n == 0) return;
+    if (n < 0) break;
     out_begin_ += static_cast<std::size_t>(n);
   }
   out_begin_ = out_end_ = 0;

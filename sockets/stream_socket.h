@@ -81,6 +81,7 @@ class StreamSocket {
   std::unique_ptr<std::uint8_t[]> in_, out_;
   std::size_t in_begin_ = 0, in_end_ = 0, out_begin_ = 0, out_end_ = 0;
   bool waiting_ = false;  ///< for room
+  bool deaf_ = false;     ///< the peer
   bool ended_ = false;
   std::uint32_t bad_length_ = 0;
   std::array<iovec, kMostVectors> vectors_;

@@ -244,6 +244,31 @@ TEST_P(StreamSocketTest, WhatCameBeforeTheEndIsStillLent) {
   EXPECT_EQ(counter("stream.cut-short"), 0u);
 }
 
+TEST_P(StreamSocketTest, WhatWasSaidBeforeItHungUpIsLentThoughItHearsNothing) {
+  const Bytes frame = ethernet(1, 2, 60);
+  ASSERT_TRUE(peer->send(frame));
+  peer->close();
+  EXPECT_EQ(send({frame, frame}), 2u);
+  EXPECT_EQ(send({frame}), 1u);
+  EXPECT_TRUE(readable());
+  EXPECT_EQ(receive(), std::vector<Bytes>{frame});
+  EXPECT_TRUE(receive().empty());
+  EXPECT_TRUE(stream->ended());
+  EXPECT_EQ(counter("stream.cut-short"), 0u);
+}
+
+TEST_P(StreamSocketTest, WhatWaitedForWhoHungUpIsLetGo) {
+  const Bytes frame = ethernet(1, 2, 1514);
+  ASSERT_TRUE(peer->send(frame));
+  while (send({frame}) == 0) {
+  }
+  peer->close();
+  EXPECT_EQ(receive(), std::vector<Bytes>{frame});
+  EXPECT_EQ(send({frame}), 1u);
+  EXPECT_TRUE(receive().empty());
+  EXPECT_TRUE(stream->ended());
+}
+
 TEST(StreamSocketLengthTest, LengthsThatNoFrameHas) {
   for (const std::uint32_t length :
        {0xffffffffu, 0x80000000u, 0x10000u + 0xff00u, std::uint32_t{sw::kMaxFrame + 1}}) {
