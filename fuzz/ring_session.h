@@ -25,7 +25,8 @@ class RingWorld {
   static constexpr std::uint64_t kAt = 0x10000;  ///< as the driver knows the region
   static constexpr std::uint64_t kTables = kAt + 0x1000, kBuffers = kAt + 0x2000;
   static constexpr std::size_t kBufferCount = 16, kStride = 0x200, kRoom = 0x180;
-  static constexpr std::size_t kSize = 0x2000 + kBufferCount * kStride;
+  /// The last byte lies behind the canaries: a driver may name it as a buffer.
+  static constexpr std::size_t kSize = 0x2000 + kBufferCount * kStride + 1;
   static constexpr std::uint8_t kCanary = 0xc5;
 
   RingWorld()
