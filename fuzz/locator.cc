@@ -14,6 +14,8 @@
 #include "fuzz/harness.h"
 #include "slirp/config.h"
 #include "slirp/forward.h"
+#include "sockets/seqpacket_door.h"
+#include "sockets/stream_options.h"
 #include "sockets/vde_options.h"
 #include "tap/config.h"
 
@@ -52,16 +54,30 @@ void check_slirp(const slirp::Config& c) {
   for (const auto& f : c.guestfwd) RP_CHECK(f.port != 0 && !f.value.empty());
 }
 
+void check_name(const std::string& device) {
+  RP_CHECK(device.size() < 16 && device.find('/') == std::string::npos);
+}
+
 /// What the scheme makes of its target and options.
 void read_options(const Locator& l) {
   if (l.scheme == "slirp") check_slirp(slirp::make_config(l.params));
-  if (l.scheme == "vde") {
+  if (l.scheme == "vde" && l.text.size() % 2) {
+    RP_CHECK(!sockets::make_vde_uplink_options(l.target, l.params).url.empty());
+  } else if (l.scheme == "vde") {
     const auto o = sockets::make_vde_door_options(l.target, l.params);
     RP_CHECK(!o.path.empty() && o.access.mode <= 0777 && o.access.dirmode <= 07777);
   }
-  if (l.scheme == "tap") {
-    const auto c = tap::make_tap_config(l.target, l.params);
-    RP_CHECK(c.name.size() < 16 && c.name.find('/') == std::string::npos);
+  if (l.scheme == "tap") check_name(tap::make_tap_config(l.target, l.params).name);
+  if (l.scheme == "tun") check_name(tap::make_tun_config(l.target, l.params).device.name);
+  if (l.scheme == "netns") check_name(tap::make_netns_config(l.target, l.params).name);
+  if (l.scheme == "eth") tap::make_eth_config(l.target, l.params);
+  if (l.scheme == "veth") tap::make_veth_config(l.target, l.params);
+  if (l.scheme == "macvtap") tap::make_macvtap_config(l.target, l.params);
+  if (l.scheme == "ipvtap") tap::make_ipvtap_config(l.target, l.params);
+  if (l.scheme == "seqpacket") sockets::make_seqpacket_options(l.target, l.params);
+  if (l.scheme == "stream") {
+    const auto o = sockets::make_stream_options(l.target, l.params);
+    RP_CHECK(o.limits.buffer >= (64 << 10) && o.guests >= 1);
   }
   if (l.scheme == "vhost-user") backend::vhost_user::make_options(l);
 }

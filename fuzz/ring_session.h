@@ -87,6 +87,9 @@ class RingSession {
     setup_.where = Side::where(static_cast<std::uint16_t>(size), RingWorld::kAt);
     if (how & 64)
       setup_.inflight = {w_.inflight.data(), static_cast<std::uint16_t>(size + (how >> 7))};
+    ++setup_.where.desc;
+    RP_CHECK(!make());
+    --setup_.where.desc;
     driver_.emplace(w_.memory, setup_.where);
     RP_CHECK(make());
   }
@@ -101,6 +104,7 @@ class RingSession {
       if (fault_) RP_CHECK(queue().fault() == *fault_);
       if (queue().fault() != backend::RingFault::none) fault_ = queue().fault();
     }
+    RP_CHECK(*backend::ring_fault_name(queue().fault()) != 0);
     start_anew();
   }
 

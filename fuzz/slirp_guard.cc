@@ -3,12 +3,28 @@
 //
 // Invariant: what it lets through begins where it was, is no longer than it was, and is sound to a
 // naive second look: all lengths agree, no urgent pointer, no forbidden target.
+#include <fcntl.h>
+#include <unistd.h>
+
+#include "base/fd.h"
 #include "fuzz/guest_frames.h"
 
 namespace {
 
 using namespace rp;
 using fuzz::Input;
+
+/// A folder that has nothing and can get nothing: it was removed.
+int empty_folder() {
+  static const Fd folder = [] {
+    char name[] = "/tmp/rp-fuzz-XXXXXX";
+    RP_CHECK(mkdtemp(name) != nullptr);
+    Fd fd(open(name, O_PATH | O_DIRECTORY | O_CLOEXEC));
+    RP_CHECK(fd && rmdir(name) == 0);
+    return fd;
+  }();
+  return folder.get();
+}
 
 slirp::GuardConfig config(unsigned how) {
   slirp::GuardConfig c;
@@ -22,9 +38,24 @@ slirp::GuardConfig config(unsigned how) {
   c.gateway6 = test::ip6("fec0::2");
   c.dns6 = test::ip6("fec0::3");
   c.link_local_targets = how & 8;
-  // No such descriptor: the path is parsed, and then refused.
-  if (how & 16) c.tftp_root = 1 << 20;
+  if (how & 16) c.tftp_root = empty_folder();
   return c;
+}
+
+/// Segments of up to 255 words end before seq_trap.h's number, at it and behind it.
+constexpr fuzz::Conversation kNearTheTrap{0u - 160, 1000};
+
+/// The window that such a connection has.
+fuzz::Data announcement(unsigned how) {
+  test::Tcp t;
+  t.from = 80;
+  t.to = 40000;
+  t.seq = kNearTheTrap.ack;
+  t.ack = kNearTheTrap.seq;
+  t.flags = sw::kTcpAck;
+  t.window = how & 128 ? 2000 : 65535;
+  return test::ipv4(test::guest_mac(9), {fuzz::kGateway, fuzz::kGuest}, sw::kProtoTcp,
+                    test::tcp(t, {}));
 }
 
 void check_passed(const fuzz::Data& f, const slirp::GuardConfig& c) {
@@ -47,15 +78,20 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const slirp::GuardConfig c = config(in.byte());
   slirp::Guard guard(c);
   Instant now = 1s;
+  std::uint64_t counted = 0;
   for (int frames = 0; !in.empty() && frames < 200; ++frames) {
     const unsigned how = in.byte();
-    const fuzz::Data frame = fuzz::any_frame(in, {});
+    const bool near = (how & 0x70) == 0x40;
+    const fuzz::Data frame = fuzz::any_frame(in, near ? kNearTheTrap : fuzz::Conversation{});
+    if (near && (how & 8)) guard.from_nat(announcement(how), now);
     // Of exactly its size, so that a sanitizer sees what is read behind it.
     fuzz::Data copy(frame.begin(), frame.end());
     std::span<std::uint8_t> span(copy);
     const auto refusal = guard.check(span, 1 + how % 3, now);
     RP_CHECK(span.data() == copy.data() && span.size() <= copy.size());
     RP_CHECK(refusal < slirp::Refusal::count);
+    RP_CHECK(slirp::refusal_name(refusal) != "unknown");
+    counted += refusal != slirp::Refusal::none;
     if (refusal == slirp::Refusal::none) check_passed({span.begin(), span.end()}, c);
     // The same bytes as if libslirp said them.
     if (how & 4) guard.from_nat(frame, now);
@@ -63,6 +99,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     if (how & 128) now += std::chrono::milliseconds(in.u16());
     guard.fragments_pending(now);
   }
+  std::uint64_t refused = 0;
+  guard.report([&](std::string_view, std::uint64_t n) { refused += n; });
+  RP_CHECK(refused == counted);
   guard.end_transfers([](std::span<const std::uint8_t> f) {
     RP_CHECK(fuzz::check_lengths({f.begin(), f.end()}) != 0);
   });
