@@ -57,6 +57,7 @@ void serve(RingWorld& world, Ring& ring, std::uint16_t size) {
     ring.complete(chain, 1);
   }
   ring.publish();
+  RP_CHECK(!(ring.broken() && ring.has_work()));
   world.check_canaries();
 }
 
@@ -80,10 +81,21 @@ const std::string& path() {
   return p;
 }
 
+/// The device is killed when its last batch was noted, before or after the driver could see it.
+void die_within_a_batch(RingWorld& world, PackedRing& ring, PackedState& state, bool before) {
+  const rp::fuzz::Bytes memory(world.region(), world.region() + RingWorld::kSize);
+  const std::uint16_t begun = state.begun;
+  ring.publish();
+  if (state.begun == begun) return;
+  state.done = begun;
+  if (before) std::copy(memory.begin(), memory.end(), world.region());
+}
+
 void from_state_file(RingWorld& world, Input& in) {
   const RingAddress where =
       contiguous_packed_ring(static_cast<std::uint16_t>(1 + in.below(16)), RingWorld::kAt);
-  const std::uint64_t key = in.flag();
+  const unsigned how = in.byte();
+  const std::uint64_t key = how & 1;
   MockPackedDriver driver(world.memory, where);
   rp::fuzz::Bytes file(2 * sizeof(PackedState));
   const auto state = std::make_unique<PackedState>();
@@ -91,6 +103,7 @@ void from_state_file(RingWorld& world, Input& in) {
     PackedRing ring(world.memory, where, Direction::to_driver, {true, true});
     ring.record(*state, key);
     work(driver, ring, in);
+    if (how & 2) die_within_a_batch(world, ring, *state, how & 4);
   }
   std::memcpy(file.data(), state.get(), sizeof *state);
   spoil(std::span(file).first(512), in);

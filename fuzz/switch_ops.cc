@@ -161,6 +161,9 @@ class Session {
       expected.sent.clear();
       check_counters(id, expected);
     }
+    std::set<fuzz::SwitchTwin::Key> held;
+    sw_.each_address(now, [&](const sw::MacTable::Entry& e) { held.insert({e.mac, e.vlan}); });
+    RP_CHECK(twin_.crowded_out(held));
     std::size_t told = 0;
     sw_.each_address(now, [&](const sw::MacTable::Entry& e) {
       const auto found = twin_.macs.find({e.mac, e.vlan});
@@ -168,6 +171,7 @@ class Session {
       RP_CHECK(found->second.seen_s.has_value() != e.is_static);
       ++told;
     });
+    RP_CHECK(sw_.addresses().longest_lookup() <= sw_.addresses().size());
     RP_CHECK(told <= twin_.macs.size() && (!small_ || told == twin_.macs.size()));
   }
 

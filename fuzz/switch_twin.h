@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <map>
 #include <optional>
+#include <set>
 #include <utility>
 #include <vector>
 
@@ -51,6 +52,7 @@ struct SwitchTwin {
   void remove(sw::PortId id) {
     leave_addresses(port(id));
     std::erase_if(ports, [&](const TwinPort& p) { return p.id == id; });
+    for (const TwinPort& p : ports) add_addresses(p);
   }
   void set_policy(unsigned number, const sw::PortPolicy& policy) {
     for (TwinPort& p : ports) {
@@ -59,6 +61,19 @@ struct SwitchTwin {
       p.policy = policy;
       add_addresses(p);
     }
+  }
+
+  /// In a full table a static address takes the place of one that was learned, which one the table
+  /// alone knows: `held` are those that it still has. False: it has let go of too many.
+  bool crowded_out(const std::set<Key>& held) {
+    while (macs.size() > most) {
+      const auto gone = std::find_if(macs.begin(), macs.end(), [&](const auto& m) {
+        return m.second.seen_s && !held.contains(m.first);
+      });
+      if (gone == macs.end()) return false;
+      macs.erase(gone);
+    }
+    return true;
   }
 
   void send(sw::PortId id, const Bytes& b) {
@@ -192,7 +207,9 @@ struct SwitchTwin {
   void add_addresses(const TwinPort& p) {
     for (const auto& a : p.policy.addresses) {
       macs.erase({a.mac, a.vlan});
-      if (!a.mac.is_group() && !a.mac.is_zero() && macs.size() < most)
+      const auto fixed =
+          std::count_if(macs.begin(), macs.end(), [](const auto& m) { return !m.second.seen_s; });
+      if (!a.mac.is_group() && !a.mac.is_zero() && static_cast<std::size_t>(fixed) < most)
         macs[{a.mac, a.vlan}] = {p.id, {}};
     }
   }
