@@ -42,6 +42,29 @@ TEST(VhostUserFeaturesTest, TheOfferIsTheSameToEveryone) {
   EXPECT_TRUE(has(kFeatures, VIRTIO_F_RING_PACKED));
 }
 
+// The emulator serves the control queue itself, so that here are none of its commands to abuse.
+TEST(VhostUserFeaturesTest, T_CTRL_1_TheControlQueueIsNotToBeHadHere) {
+  Pair p;
+  p.front.negotiate();
+  for (const unsigned f : {unsigned{VIRTIO_NET_F_RSS}, unsigned{VIRTIO_NET_F_HASH_REPORT}}) {
+    EXPECT_FALSE(has(kFeatures, f)) << f;
+    EXPECT_FALSE(p.front.tell(Request::set_features, p.front.features | bit(f))) << f;
+  }
+  const auto pairs = static_cast<std::uint32_t>(*p.front.ask(Request::get_queue_num));
+  for (const std::uint32_t index : {2 * pairs, 2 * pairs + 1}) {
+    VringAddr where = p.front.addresses(0);
+    where.index = index;
+    EXPECT_FALSE(p.front.tell(Request::set_vring_addr, where)) << index;
+    EXPECT_FALSE(p.front.set_size(index, 16)) << index;
+    EXPECT_FALSE(p.front.set_base(index, 0)) << index;
+    EXPECT_FALSE(p.front.enable(index, true)) << index;
+    const Fd kick = make_eventfd();
+    EXPECT_FALSE(p.front.tell(Request::set_vring_kick, std::uint64_t{index}, {kick.get()}));
+  }
+  p.front.start();
+  EXPECT_TRUE(p.back.port->link_up());
+}
+
 TEST(VhostUserFeaturesTest, NamesForPeople) {
   EXPECT_EQ(feature_names(0), "");
   EXPECT_EQ(feature_names(bit(VIRTIO_F_VERSION_1)), "version-1");
