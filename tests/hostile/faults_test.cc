@@ -6,6 +6,8 @@
 #include <random>
 #include <thread>
 
+#include "backend/vhost_user/inflight.h"
+#include "base/error.h"
 #include "sockets/datagram_socket.h"
 #include "tests/api/handles.h"
 #include "tests/api/process_state.h"
@@ -20,15 +22,15 @@ using test::ethernet;
 
 // What an open asks for may be refused at any point.
 
-class EachCall : public testing::TestWithParam<const char*> {};
+class EachCallOf : public testing::TestWithParam<const char*> {};
 
-INSTANTIATE_TEST_SUITE_P(Faults, EachCall, testing::Values("null", "slirp", "stream::1"),
+INSTANTIATE_TEST_SUITE_P(Faults, EachCallOf, testing::Values("null", "slirp", "stream::1"),
                          [](const auto& i) {
                            const std::string locator = i.param;
                            return locator.substr(0, locator.find(':'));
                          });
 
-TEST_P(EachCall, OfAnOpenMayFail) {
+TEST_P(EachCallOf, AnOpenMayFail) {
   test::open_plug(GetParam());  // what the first one keeps for good
   unsigned n = 1, refused = 0;
   for (bool reached = true; reached; ++n) {
@@ -56,6 +58,21 @@ TEST_P(EachCall, OfAnOpenMayFail) {
     EXPECT_TRUE(test::open_plug(GetParam())) << "a second try";
   }
   EXPECT_GE(refused, 3u) << "of " << n;
+}
+
+TEST(EachCall, OfAnInflightRegionMayFail) {
+  const process_state before = process_state_now();
+  backend::vhost_user::InflightDescription d{0, 0, 2, 16, 0};
+  test::fail_call(1);
+  EXPECT_THROW(backend::vhost_user::make_inflight(d), Error);
+  EXPECT_TRUE(test::failed());
+  EXPECT_EQ(process_state_now().descriptors, before.descriptors);
+  const Fd fd = backend::vhost_user::make_inflight(d);
+  test::fail_call(1);
+  EXPECT_THROW(backend::vhost_user::InflightArea(fd.get(), d), Error);
+  EXPECT_TRUE(test::failed());
+  const backend::vhost_user::InflightArea area(fd.get(), d);
+  EXPECT_TRUE(area.region(0, true));
 }
 
 // Data calls that are interrupted, find no room, or do a part.
