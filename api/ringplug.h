@@ -130,6 +130,27 @@ enum { RP_LOG_ERROR = 0, RP_LOG_WARNING = 1, RP_LOG_INFO = 2, RP_LOG_DEBUG = 3 }
  * and must not call into ringplug. */
 typedef void (*rp_log_fn)(void *opaque, int level, const char *sentence);
 
+/* What a switch asks of the kernel while it runs, for a host that sandboxes itself, as `ringplug switch`
+ * does; see rp_needs(). Values from 9 on may come: a host that does not know one can't confine it. */
+enum {
+  RP_NEED_CALL = 0,       /* a system call, by its name */
+  RP_NEED_FAMILY = 1,     /* of sockets, besides "unix": "inet", "inet6", "netlink", "packet"; "abstract":
+                             UNIX ones without a file */
+  RP_NEED_IOCTL = 2,      /* a request, as a decimal number */
+  RP_NEED_READ = 3,       /* a file, or all in a folder */
+  RP_NEED_WRITE = 4,      /* the same, to be read and written */
+  RP_NEED_FOLDER = 5,     /* where sockets are made and removed, and which is listed */
+  RP_NEED_REMOVE = 6,     /* a folder whence names are removed */
+  RP_NEED_CAPABILITY = 7, /* as "net_admin" */
+  RP_NEED_CODE = 8        /* code that we don't know may run, also programs: whose it is */
+};
+typedef void (*rp_need_fn)(void *opaque, int need, const char *value);
+
+/* Calls fn with all that a switch needs to go on once this locator was opened, by rp_switch_listen() if
+ * `listens`, else by rp_switch_add(). Names may come twice; threads are started by clone() with
+ * CLONE_THREAD. Opens nothing. Errors: as those of the locator. */
+RP_API int rp_needs(const char *locator, int listens, rp_need_fn fn, void *opaque, rp_error *err);
+
 /* Describes one option of a locator's scheme; see rp_locators(). All strings are static. */
 typedef struct rp_locator_info {
   size_t size;          /* set by the library */

@@ -5,27 +5,33 @@
 #include <algorithm>
 
 #include "backend/isolation.h"
+#include "backend/needs.h"
 #include "backend/null_port.h"
 #include "backend/plug_port.h"
 #include "backend/settings.h"
 #include "backend/switch_starter.h"
 #include "backend/vhost_user/door.h"
 #include "backend/vhost_user/open.h"
+#include "base/runtime_dir.h"
+#include "slirp/needs.h"
 #include "slirp/slirp_port.h"
 #include "sockets/bxhub_door.h"
 #include "sockets/dgram_door.h"
 #include "sockets/dgram_uplink.h"
+#include "sockets/needs.h"
 #include "sockets/seqpacket_door.h"
 #include "sockets/stream_options.h"
 #include "sockets/stream_uplink.h"
 #include "sockets/vde_options.h"
 #include "sockets/vde_uplink.h"
+#include "tap/needs.h"
 #include "tap/open.h"
 
 namespace rp::backend {
 namespace {
 
 void no_options(const std::function<void(const OptionDoc&)>&) {}
+void no_needs(const Locator&, bool, const NeedSink&) {}
 
 void slirp_options(const std::function<void(const OptionDoc&)>& fn) {
   for (const auto& o : slirp::options()) fn(o);
@@ -53,7 +59,17 @@ std::unique_ptr<vhost_user::Link> link_slirp(const Locator& l, Plug& plug, sw::O
   return std::make_unique<vhost_user::Link>(process.name(), plug, can, log, process.restart());
 }
 
-/// Of a scheme in tap/: its table of options, and what opens it.
+void slirp_needs(const Locator& l, bool, const NeedSink& sink) {
+  Locator inner = l;
+  const bool isolate = take_isolate(inner);
+  slirp::tell_needs(slirp::make_config(inner.params), sink);
+  if (!isolate) return;
+  // The process is started again when it dies, with what rights we have left.
+  sink(Need::code, "isolate=on");
+  sink(Need::capability, "net_bind_service");
+}
+
+/// Of a scheme in tap/: its table of options, what opens it, and what it needs.
 template <auto Options>
 void host_options(const std::function<void(const OptionDoc&)>& fn) {
   for (const auto& o : Options()) fn(o);
@@ -62,6 +78,15 @@ void host_options(const std::function<void(const OptionDoc&)>& fn) {
 template <auto Open>
 std::unique_ptr<sw::Port> open_host(const Locator& l, const Opening& how) {
   return Open(l.target, l.params, how.log, how.now);
+}
+
+template <auto MakeConfig>
+void host_needs(const Locator& l, bool, const NeedSink& sink) {
+  tap::tell_needs(MakeConfig(l.target, l.params), sink);
+}
+
+void tun_needs(const Locator& l, bool, const NeedSink& sink) {
+  tap::tell_needs(tap::make_tun_config(l.target, l.params).device, sink);
 }
 
 void refuse_options(const Locator& l) {
@@ -138,6 +163,13 @@ std::unique_ptr<vhost_user::Link> link_switch(const Locator& l, Plug& plug, sw::
   });
 }
 
+void switch_needs(const Locator& l, bool door, const NeedSink& sink) {
+  if (door)
+    sink(Need::remove, folder_of(runtime_path(l.target, ".plug")));
+  else if (switch_options_of(l, kSwitchOptions).start)
+    sink(Need::code, "switch:" + l.target + ", started again");
+}
+
 void vhost_user_options(const std::function<void(const OptionDoc&)>& fn) {
   for (const auto& o : vhost_user::options()) fn(o);
 }
@@ -151,6 +183,10 @@ void require_door(const Locator& l, const Opening& how) {
     throw Error(Errc::unsupported, l.text + ": is a door only, which listens for emulators");
 }
 
+void vhost_user_needs(const Locator& l, bool, const NeedSink& sink) {
+  tell_vhost_user_needs(vhost_user::make_options(l), sink);
+}
+
 void seqpacket_options(const std::function<void(const OptionDoc&)>& fn) {
   for (const auto& o : sockets::seqpacket_options()) fn(o);
 }
@@ -159,6 +195,10 @@ std::unique_ptr<sw::Port> open_seqpacket(const Locator& l, const Opening& how) {
   require_door(l, how);
   return std::make_unique<sockets::SeqpacketDoor>(
       sockets::make_seqpacket_options(l.target, l.params));
+}
+
+void seqpacket_needs(const Locator& l, bool, const NeedSink& sink) {
+  sockets::tell_listener_needs(l.target, sink);
 }
 
 void vde_options(const std::function<void(const OptionDoc&)>& fn) {
@@ -175,6 +215,13 @@ std::unique_ptr<sw::Port> open_vde(const Locator& l, const Opening& how) {
                                               how.log);
   return std::make_unique<sockets::VdeUplink>(sockets::make_vde_uplink_options(l.target, l.params),
                                               how.log);
+}
+
+void vde_needs(const Locator& l, bool door, const NeedSink& sink) {
+  if (door)
+    sockets::tell_vde_door_needs(sockets::make_vde_door_options(l.target, l.params), sink);
+  else
+    sockets::tell_vde_uplink_needs(sockets::make_vde_uplink_options(l.target, l.params), sink);
 }
 
 void stream_options(const std::function<void(const OptionDoc&)>& fn) {
@@ -206,50 +253,65 @@ std::unique_ptr<sw::Port> open_bxhub(const Locator& l, const Opening& how) {
   return std::make_unique<sockets::BxhubDoor>(sockets::make_bxhub_options(l.target, l.params));
 }
 
+void stream_needs(const Locator& l, bool door, const NeedSink& sink) {
+  sockets::tell_stream_needs(sockets::make_stream_options(l.target, l.params), door, sink);
+}
+
+void dgram_needs(const Locator& l, bool door, const NeedSink& sink) {
+  sockets::tell_dgram_needs(sockets::make_dgram_options(l.target, l.params), door, sink);
+}
+
+void bxhub_needs(const Locator&, bool, const NeedSink& sink) {
+  sink(Need::family, "inet");
+}
+
 constexpr Mode kModes[] = {
     {"slirp", "", "user-mode NAT: needs no rights, the guest reaches what the host reaches",
-     "slirp?hostfwd=tcp:127.0.0.1:2222-:22", slirp_options, open_slirp, link_slirp},
+     "slirp?hostfwd=tcp:127.0.0.1:2222-:22", slirp_options, open_slirp, link_slirp, slirp_needs},
     {"switch", "NAME", "a switch in another process, through shared memory; as a door, its name",
-     "switch:lan0", switch_options, open_switch, link_switch},
+     "switch:lan0", switch_options, open_switch, link_switch, switch_needs},
     {"vhost-user", "PATH", "a virtio-net guest's rings in its own memory, over a UNIX socket",
-     "vhost-user:/tmp/vm0.sock", vhost_user_options, open_vhost_user, nullptr},
+     "vhost-user:/tmp/vm0.sock", vhost_user_options, open_vhost_user, nullptr, vhost_user_needs},
     {"vde", "PATH|URL",
      "a VDE network that libvdeplug opens; as a door, a VDE switch at PATH for stock VDE programs",
-     "vde:/tmp/lan0", vde_options, open_vde, nullptr},
+     "vde:/tmp/lan0", vde_options, open_vde, nullptr, vde_needs},
     {"seqpacket", "PATH", "a door for programs that pass bare frames over SOCK_SEQPACKET",
-     "seqpacket:/tmp/uml0.sock", seqpacket_options, open_seqpacket, nullptr},
+     "seqpacket:/tmp/uml0.sock", seqpacket_options, open_seqpacket, nullptr, seqpacket_needs},
     {"stream", "PATH|HOST:PORT",
      "frames with their length before them over a stream; as a door, listens for them",
-     "stream:/tmp/net.sock", stream_options, open_stream, nullptr},
+     "stream:/tmp/net.sock", stream_options, open_stream, nullptr, stream_needs},
     {"dgram", "PATH|HOST:PORT",
      "a frame as a datagram, over UNIX or UDP sockets; as a door, for whoever sends to it",
-     "dgram:/tmp/net.sock", dgram_options, open_dgram, nullptr},
+     "dgram:/tmp/net.sock", dgram_options, open_dgram, nullptr, dgram_needs},
     {"bxhub", "PORT", "a door for Bochs' own ethmod=socket, from that UDP port on", "bxhub:40000",
-     bxhub_options, open_bxhub, nullptr},
+     bxhub_options, open_bxhub, nullptr, bxhub_needs},
     {"tap", "NAME", "a tap device of the host: made here, or there already", "tap:tap0?bridge=br0",
-     host_options<tap::tap_options>, open_host<tap::open_tap>, nullptr},
+     host_options<tap::tap_options>, open_host<tap::open_tap>, nullptr,
+     host_needs<tap::make_tap_config>},
     {"tun", "NAME", "an IP device of the host, which answers Ethernet guests as a gateway",
      "tun:tun0?address=192.0.2.1/24", host_options<tap::tun_options>, open_host<tap::open_tun>,
-     nullptr},
+     nullptr, tun_needs},
     {"macvtap", "PARENT", "a device of its own on top of another, which has the guest's address",
      "macvtap:eth0?mode=bridge&mac=02:00:00:00:00:01", host_options<tap::macvtap_options>,
-     open_host<tap::open_macvtap>, nullptr},
+     open_host<tap::open_macvtap>, nullptr, host_needs<tap::make_macvtap_config>},
     {"ipvtap", "PARENT", "the same with its parent's address, told apart by IP addresses",
-     "ipvtap:eth0?mode=l2", host_options<tap::ipvtap_options>, open_host<tap::open_ipvtap>,
-     nullptr},
+     "ipvtap:eth0?mode=l2", host_options<tap::ipvtap_options>, open_host<tap::open_ipvtap>, nullptr,
+     host_needs<tap::make_ipvtap_config>},
     {"eth", "NAME", "any Ethernet device of the host, shared with it", "eth:eth1",
-     host_options<tap::eth_options>, open_host<tap::open_eth>, nullptr},
+     host_options<tap::eth_options>, open_host<tap::open_eth>, nullptr,
+     host_needs<tap::make_eth_config>},
     {"ifb", "NAME",
      "a device whose incoming frames are redirected through an ifb device and shaped",
      "ifb:ifb0?dev=eth1&rate=100mbit", host_options<tap::ifb_options>, open_host<tap::open_ifb>,
-     nullptr},
+     nullptr, host_needs<tap::make_ifb_config>},
     {"veth", "NAME", "a pair of devices made here, the other end for a bridge or a namespace",
      "veth:veth0?netns=1234&address=192.0.2.2/24", host_options<tap::veth_options>,
-     open_host<tap::open_veth>, nullptr},
+     open_host<tap::open_veth>, nullptr, host_needs<tap::make_veth_config>},
     {"netns", "PID|PATH", "a network namespace as a guest: a tap device in it, configured",
-     "netns:1234?name=eth0", host_options<tap::netns_options>, open_host<tap::open_netns>, nullptr},
+     "netns:1234?name=eth0", host_options<tap::netns_options>, open_host<tap::open_netns>, nullptr,
+     host_needs<tap::make_netns_config>},
     {"null", "", "a network that nothing else is on: frames are swallowed", "null", no_options,
-     open_null, nullptr},
+     open_null, nullptr, no_needs},
 };
 
 }  // namespace
@@ -271,6 +333,11 @@ const Mode& mode_of(const Locator& l) {
     known += m.scheme;
   }
   throw Error(Errc::unknown, "unknown scheme '" + l.scheme + "'; accepted: " + known);
+}
+
+void tell_needs(const Locator& l, bool door, const NeedSink& sink) {
+  tell_loop_needs(sink);
+  mode_of(l).needs(l, door, sink);
 }
 
 std::unique_ptr<sw::Port> open_port(const Locator& l, const Opening& how) {

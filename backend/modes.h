@@ -11,6 +11,7 @@
 #include "backend/plug.h"
 #include "backend/vhost_user/link.h"
 #include "base/log.h"
+#include "base/needs.h"
 #include "base/option.h"
 #include "base/time.h"
 #include "switch/port.h"
@@ -35,12 +36,18 @@ struct Mode {
   /// Joins a plug to what the locator names, where that is a switch already. Null, or a function
   /// that returns null: it is none, the plug needs a switch. Throws Error.
   std::unique_ptr<vhost_user::Link> (*link)(const Locator&, Plug&, sw::Offloads, const Log&);
+  /// Tells what the open port asks of the kernel, besides what any switch does. Throws Error.
+  void (*needs)(const Locator&, bool door, const NeedSink&);
 };
 
 std::span<const Mode> modes();
 /// The locator's. Throws Error: unknown scheme (the sentence lists those there are), or a target
 /// where none belongs.
 const Mode& mode_of(const Locator& locator);
+
+/// Tells what a switch with a port of this locator asks of the kernel once it is open. Throws
+/// Error.
+void tell_needs(const Locator& locator, bool door, const NeedSink& sink);
 
 /// Opens what the locator names. Throws Error: as mode_of(), and whatever the mode finds wrong.
 std::unique_ptr<sw::Port> open_port(const Locator& locator, const Opening& how);
