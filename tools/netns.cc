@@ -36,7 +36,7 @@ struct Request {
   std::string door;  ///< options of the door, joined by '&'
   std::vector<std::string> dns;
   char** command = nullptr;
-  bool resolver = true;
+  bool resolver = true, sandbox = true;
 };
 
 std::string joined(const char* key, const std::vector<std::string>& values) {
@@ -49,7 +49,7 @@ std::string joined(const char* key, const std::vector<std::string>& values) {
 Request parse(int argc, char** argv) {
   char **addresses = nullptr, **gateways = nullptr, **dns = nullptr, *name = nullptr;
   int mtu = 0;
-  gboolean keep_resolver = FALSE;
+  gboolean keep_resolver = FALSE, no_sandbox = FALSE;
   const GOptionEntry entries[] = {
       {"address", 0, 0, G_OPTION_ARG_STRING_ARRAY, &addresses,
        "Have this address, instead of asking the network for one; may be given again", "IP/LENGTH"},
@@ -61,6 +61,7 @@ Request parse(int argc, char** argv) {
       {"name", 0, 0, G_OPTION_ARG_STRING, &name, "The device's name (default: eth0)", "NAME"},
       {"keep-resolv-conf", 0, 0, G_OPTION_ARG_NONE, &keep_resolver,
        "Leave /etc/resolv.conf as it is", nullptr},
+      no_sandbox_option(no_sandbox),
       {},
   };
   parse_options(
@@ -76,6 +77,7 @@ Request parse(int argc, char** argv) {
   if (const std::string n = taken(name); !n.empty()) r.door += joined("name", {n});
   r.dns = taken(dns);
   r.resolver = !keep_resolver;
+  r.sandbox = no_sandbox == FALSE;
   if (argc < 2) throw Complaint(kUsage, "no locator; usage: netns LOCATOR -- COMMAND [ARGUMENTS]");
   if (argc > 2)
     throw Complaint(kUsage, std::string("'") + argv[2] +
@@ -241,7 +243,7 @@ int exit_code(int status) {
 }
 
 /// Waits for the child's end; a signal that ends us is passed on to it.
-int wait_for(pid_t pid, Service& service) {
+int wait_for(pid_t pid, Service& service, bool sandbox) {
   struct End {
     GMainLoop* loop;
     int status = 0;
@@ -255,6 +257,9 @@ int wait_for(pid_t pid, Service& service) {
       },
       &end);
   service.on_signal([pid] { kill(pid, SIGTERM); });
+  service.policy().signalled.insert(pid);
+  for (const char* call : {"wait4", "waitid"}) service.policy().calls.insert(call);
+  service.confine(sandbox);
   g_main_loop_run(end.loop);
   g_main_loop_unref(end.loop);
   return exit_code(end.status);
@@ -292,6 +297,7 @@ int netns_main(int argc, char** argv) {
   rp_port port = 0;
   rp_error error = RP_ERROR_INIT;
   check(rp_switch_listen(service.get(), door.c_str(), &port, &error), error);
+  add_locator(service.policy(), door, true);
   const std::string detail = wait_for_address(service.get(), port, r.locator);
   const auto servers = r.dns.empty() ? told(detail, "dns=") : r.dns;
   const std::string message =
@@ -300,7 +306,7 @@ int netns_main(int argc, char** argv) {
     throw Complaint(kFailed, std::string("starting the command: ") + g_strerror(errno));
   Pipe::close_end(go.write_end);
   leash.pid = -1;
-  return wait_for(pid, service);
+  return wait_for(pid, service, r.sandbox);
 }
 
 }  // namespace rp::tools

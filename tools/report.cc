@@ -52,7 +52,8 @@ void add_settings(JsonBuilder* b, unsigned number, const SwitchState::Settings& 
   json_builder_end_object(b);
 }
 
-std::string show(rp_switch* sw, const std::string& name, std::int64_t since) {
+std::string show(rp_switch* sw, const std::string& name, std::int64_t since,
+                 const std::string& sandbox) {
   const SwitchState state = state_of(sw);
   g_autoptr(JsonBuilder) b = json_builder_new();
   json_builder_begin_object(b);
@@ -60,6 +61,7 @@ std::string show(rp_switch* sw, const std::string& name, std::int64_t since) {
   add_member(b, "pid", std::int64_t{getpid()});
   add_member(b, "version", std::string(rp_version()));
   add_member(b, "uptime", (g_get_monotonic_time() - since) / G_USEC_PER_SEC);
+  add_member(b, "sandbox", sandbox);
   begin_array(b, "ports");
   for (const auto& [id, port] : state.ports) add_port(b, id, port);
   json_builder_end_array(b);
@@ -96,14 +98,14 @@ std::string set(rp_switch* sw, JsonObject* what) {
 }  // namespace
 
 std::string answer(rp_switch* sw, const std::string& name, std::int64_t since,
-                   const std::string& request) {
+                   const std::string& sandbox, const std::string& request) {
   std::string why;
   const auto asked = parse_object(request, why);
   if (!asked) return refusal("the request: " + why);
   JsonObject* const what = json_node_get_object(asked.get());
   const std::string command = text_of(what, "command");
   try {
-    if (command == "show") return show(sw, name, since);
+    if (command == "show") return show(sw, name, since, sandbox);
     if (command == "set") return set(sw, what);
     return refusal("unknown command '" + command + "'; accepted: set, show");
   } catch (const Complaint& c) {

@@ -12,6 +12,7 @@
 #include <cstdio>
 
 #include "tools/command.h"
+#include "tools/sandbox/sandbox.h"
 
 namespace rp::tools {
 namespace {
@@ -84,14 +85,25 @@ Service::Service(rp_switch_options options, std::string name) : name_(std::move(
 
 void Service::add_uplinks(const std::vector<std::string>& locators) {
   rp_error error = RP_ERROR_INIT;
-  for (const auto& l : locators)
+  for (const auto& l : locators) {
     check(rp_switch_add(switch_.get(), l.c_str(), nullptr, &error), error);
+    add_locator(policy_, l, false);
+  }
 }
 
 void Service::open_doors(const std::vector<std::string>& locators) {
   rp_error error = RP_ERROR_INIT;
-  for (const auto& l : locators)
+  for (const auto& l : locators) {
     check(rp_switch_listen(switch_.get(), l.c_str(), nullptr, &error), error);
+    add_locator(policy_, l, true);
+  }
+}
+
+void Service::confine(bool wanted) {
+  if (!wanted) return;
+  const Confinement entered = enter_sandbox(policy_);
+  for (const auto& m : entered.missing) log_line(&name_, RP_LOG_INFO, m.c_str());
+  if (!entered.layers.empty()) sandbox_ = entered.text();
 }
 
 void Service::on_signal(std::function<void()> fn) {
@@ -113,6 +125,16 @@ void Service::run() {
       g_main_loop_new(nullptr, FALSE), g_main_loop_unref);
   g_unix_fd_add(signals_.fd(), G_IO_IN, quit, loop.get());
   g_main_loop_run(loop.get());
+}
+
+GOptionEntry no_sandbox_option(gboolean& off) {
+  return {"no-sandbox",
+          0,
+          0,
+          G_OPTION_ARG_NONE,
+          &off,
+          "Give up no rights, files and system calls; docs/sandbox.md says which it would",
+          nullptr};
 }
 
 void check(int code, const rp_error& error) {

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "ringplug.h"
+#include "tools/sandbox/policy.h"
 
 namespace rp::tools {
 
@@ -43,6 +44,15 @@ class Service {
   void open_doors(const std::vector<std::string>& locators);
   rp_switch* get() const noexcept { return switch_.get(); }
 
+  /// What is left to the process by confine(): of the locators that were opened here, and what the
+  /// caller adds.
+  Policy& policy() noexcept { return policy_; }
+  /// Enters the sandbox, once all is open; says on stderr which layers there are none of. Not
+  /// `wanted`: does nothing.
+  void confine(bool wanted);
+  /// What is in force, a word a layer; "none".
+  const std::string& sandbox() const noexcept { return sandbox_; }
+
   /// Has fn called, on GLib's default main loop, for each signal that would end run().
   void on_signal(std::function<void()> fn);
   /// Runs GLib's default main loop until a signal comes.
@@ -54,9 +64,14 @@ class Service {
   };
   Signals signals_;  // before the switch, whose thread inherits what is blocked
   std::string name_;
+  Policy policy_ = own_policy();
+  std::string sandbox_ = "none";
   std::unique_ptr<rp_switch, Free> switch_;
   std::function<void()> on_signal_;
 };
+
+/// The option of each command that confine()s.
+GOptionEntry no_sandbox_option(gboolean& off);
 
 /// Throws what the library refused as Complaint.
 void check(int code, const rp_error& error);

@@ -114,9 +114,10 @@ void print_addresses(JsonObject* sw) {
 }
 
 void print_switch(JsonObject* sw) {
-  std::printf("%s: pid %s, up %s, ringplug %s\n\n", printable(text_of(sw, "name")).c_str(),
-              number(sw, "pid").c_str(), duration(number_of(sw, "uptime")).c_str(),
-              printable(text_of(sw, "version")).c_str());
+  std::printf("%s: pid %s, up %s, ringplug %s\nsandbox: %s\n\n",
+              printable(text_of(sw, "name")).c_str(), number(sw, "pid").c_str(),
+              duration(number_of(sw, "uptime")).c_str(), printable(text_of(sw, "version")).c_str(),
+              printable(text_of(sw, "sandbox")).c_str());
   for (const std::string& word : settings(sw, 0)) std::printf("%s\n", printable(word).c_str());
   print_ports(sw);
   print_addresses(sw);

@@ -26,7 +26,7 @@ struct Request {
   std::vector<std::string> uplinks, doors;
   std::string mgmt, rc_file;
   int ready_fd = kNotGiven;
-  bool one_off = false, on_demand = false;
+  bool one_off = false, on_demand = false, sandbox = true;
   rp_switch_options options = RP_SWITCH_OPTIONS_INIT;
 };
 
@@ -45,7 +45,7 @@ int at_least(int least, int value, const char* option, int otherwise) {
 
 Request parse(int argc, char** argv) {
   char **uplinks = nullptr, **doors = nullptr;
-  gboolean one_off = FALSE, on_demand = FALSE;
+  gboolean one_off = FALSE, on_demand = FALSE, no_sandbox = FALSE;
   char *mgmt = nullptr, *rc_file = nullptr;
   int ready_fd = kNotGiven, poll_us = kNotGiven, entries = kNotGiven, ageing = kNotGiven;
   const GOptionEntry table[] = {
@@ -69,6 +69,7 @@ Request parse(int argc, char** argv) {
        "Run the management commands of this file first", "FILE"},
       {"mac-ageing", 0, 0, G_OPTION_ARG_INT, &ageing,
        "Forget an address unused for so long (default: 300)", "SECONDS"},
+      no_sandbox_option(no_sandbox),
       {},
   };
   parse_options(argc, argv, table, "NAME",
@@ -83,6 +84,7 @@ Request parse(int argc, char** argv) {
   r.mgmt = taken(mgmt);
   r.on_demand = on_demand != FALSE;
   r.one_off = r.on_demand || one_off != FALSE;
+  r.sandbox = no_sandbox == FALSE;
   r.rc_file = taken(rc_file);
   r.ready_fd = at_least(3, ready_fd, "--ready-fd", kNotGiven);
   r.options.poll_us = at_least(0, poll_us, "--poll-us", r.options.poll_us);
@@ -173,6 +175,16 @@ int publish(const Service& service, const std::string& name) {
   return control;
 }
 
+/// The command `load` reads what lies beside the console's socket and beside the file it began
+/// with.
+void let_console_reach(Policy& policy, const Request& r) {
+  const auto folder = [](const std::string& path) {
+    return std::string(GText(g_path_get_dirname(path.c_str())).get());
+  };
+  if (!r.mgmt.empty()) add_path(policy, folder(r.mgmt), kReachRead | kReachRemove);
+  if (!r.mgmt.empty() && !r.rc_file.empty()) add_path(policy, folder(r.rc_file), kReachRead);
+}
+
 }  // namespace
 
 int switch_main(int argc, char** argv) {
@@ -193,12 +205,15 @@ int switch_main(int argc, char** argv) {
   service.open_doors({own_door(r.name) + (r.on_demand ? "?on-demand=on" : "")});
   constexpr unsigned kPatience = 10;
   const LineServer server(control, {"", kPatience}, [&](const std::string& request) {
-    return LineServer::Reply{answer(service.get(), r.name, start, request) + "\n"};
+    return LineServer::Reply{answer(service.get(), r.name, start, service.sandbox(), request) +
+                             "\n"};
   });
   VdeConsole console(service.get(), r.name, r.mgmt, start);
   if (!r.rc_file.empty()) console.load(r.rc_file);
   std::optional<ManagementDoor> management;
   if (!r.mgmt.empty()) management.emplace(service.get(), r.mgmt, console);
+  let_console_reach(service.policy(), r);
+  service.confine(r.sandbox);
   ready.tell();
   if (r.one_off) visitors.wait_for_the_first();
   service.run();

@@ -15,6 +15,7 @@ constexpr const char* kCapabilities = "--print-capabilities";
 
 struct Request {
   std::string uplink, door;
+  bool sandbox = true;
 };
 
 std::string door_at(const std::string& path, int fd) {
@@ -25,7 +26,7 @@ std::string door_at(const std::string& path, int fd) {
 Request parse(int argc, char** argv) {
   char *path = nullptr, *uplink = nullptr;
   int fd = G_MININT;
-  gboolean capabilities = FALSE;
+  gboolean capabilities = FALSE, no_sandbox = FALSE;
   const GOptionEntry table[] = {
       {"socket-path", 0, 0, G_OPTION_ARG_FILENAME, &path, "Listen there", "PATH"},
       {"fd", 0, 0, G_OPTION_ARG_INT, &fd, "The socket is this descriptor", "N"},
@@ -33,6 +34,7 @@ Request parse(int argc, char** argv) {
        "LOCATOR"},
       {kCapabilities + 2, 0, 0, G_OPTION_ARG_NONE, &capabilities,
        "Print what the program is, as JSON, and do nothing else", nullptr},
+      no_sandbox_option(no_sandbox),
       {},
   };
   parse_options(argc, argv, table, "[LOCATOR]",
@@ -41,7 +43,7 @@ Request parse(int argc, char** argv) {
                 "Example:\n"
                 "  ringplug vhost-user --socket-path=/tmp/vm0.sock slirp");
   const std::string socket_path = taken(path);
-  Request r{taken(uplink), {}};
+  Request r{taken(uplink), {}, no_sandbox == FALSE};
   if (argc > 2) throw Complaint(kUsage, std::string("one LOCATOR, got '") + argv[2] + "' too");
   if (argc == 2 && !r.uplink.empty())
     throw Complaint(kUsage, std::string("'") + argv[1] + "' and --uplink=" + r.uplink +
@@ -74,6 +76,7 @@ int vhost_user_main(int argc, char** argv) {
   Service service(RP_SWITCH_OPTIONS_INIT, g_get_prgname());
   service.add_uplinks({r.uplink});
   service.open_doors({r.door});
+  service.confine(r.sandbox);
   service.run();
   return kDone;
 }
