@@ -132,6 +132,36 @@ TEST(UnixListener, OfPackets) {
   EXPECT_EQ(refusal(folder / "s").code(), Errc::busy) << "of another type";
 }
 
+TEST(UnixListener, OfDatagramsRenewedInOneStep) {
+  const TempFolder folder;
+  const std::string path = folder / "s";
+  UnixListener door(unix_address(path, "door"), 0, "door", SOCK_DGRAM);
+  const auto a = unix_address(path, "test");
+  const auto connected = [&] {
+    Fd s(socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+    EXPECT_EQ(connect(s.get(), reinterpret_cast<const sockaddr*>(&a), sizeof a), 0);
+    return s;
+  };
+  const Fd before = connected();
+  const Fd old = door.renew("door");
+  const Fd after = connected();
+  EXPECT_EQ(send(before.get(), "old", 3, 0), 3);
+  EXPECT_EQ(send(after.get(), "new", 3, 0), 3);
+  char said[4] = {};
+  EXPECT_EQ(recv(old.get(), said, 3, MSG_DONTWAIT), 3);
+  EXPECT_STREQ(said, "old");
+  EXPECT_EQ(recv(door.fd(), said, 3, MSG_DONTWAIT), 3);
+  EXPECT_STREQ(said, "new");
+  struct stat st;
+  ASSERT_EQ(stat(path.c_str(), &st), 0);
+  EXPECT_EQ(st.st_mode & 0777, 0600u);
+  fs::remove(path);
+  std::ofstream(path) << "another's";
+  EXPECT_THROW(door.renew("door"), Error);
+  door = UnixListener();
+  EXPECT_TRUE(fs::exists(path));
+}
+
 TEST(UnixListener, ADeadOneIsReplaced) {
   const TempFolder folder;
   const auto path = folder / "s";
