@@ -152,6 +152,15 @@ void MacTable::forget(PortId port) noexcept {
   }
 }
 
+void MacTable::forget_learned(PortId port) noexcept {
+  for (std::size_t i = 0; i < slots_.size();) {
+    if (slots_[i].key != 0 && slots_[i].port == port && slots_[i].seen_s != kStatic)
+      erase(i);
+    else
+      ++i;
+  }
+}
+
 std::size_t MacTable::longest_lookup() const noexcept {
   std::size_t longest = 0;
   for (std::size_t i = 0; i < slots_.size(); ++i)

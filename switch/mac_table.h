@@ -49,6 +49,8 @@ class MacTable {
   void forget(const Mac& mac, std::uint16_t vlan) noexcept;
   /// Forgets all addresses of a port.
   void forget(PortId port) noexcept;
+  /// Forgets all of them but the static ones.
+  void forget_learned(PortId port) noexcept;
 
   void set_ageing(Instant t) noexcept { ageing_ = seconds(t); }
   void set_hold(Instant t) noexcept { hold_ = seconds(t); }

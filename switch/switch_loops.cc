@@ -44,7 +44,7 @@ void Switch::hold_back(Slot& slot, const Slot& older, Instant now) noexcept {
   ++slot.counters.holds;
   ++held_n_;
   // What was learned there is reached by the other way.
-  macs_.forget(slot.id);
+  macs_.forget_learned(slot.id);
   add_addresses(slot);
   if (on_hold_) on_hold_(slot.id, older.id);
 }

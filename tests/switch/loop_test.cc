@@ -189,6 +189,19 @@ TEST(Loop, TheOtherCableIsThereAtOnceWhenTheOlderGoes) {
   expect_service(net, a, b);
 }
 
+TEST(Loop, StaticAddressesOutliveAHold) {
+  Net net(1);
+  const auto old = net.add(0), young = net.add(0), other = net.add(0);
+  PortPolicy with_static;
+  with_static.addresses.push_back({Mac{{2, 0, 0, 0, 0, 0x99}}, 0});
+  net.sw(0).set_policy(net.sw(0).number(young.id), with_static);
+  net.join(old, young);  // a cable from the switch to itself
+  ASSERT_TRUE(net.send(other, kAll, 0xa00));
+  ASSERT_EQ(net.holds.size(), 1u);
+  EXPECT_EQ(net.holds[0].held, young.id);
+  EXPECT_TRUE(net.sw(0).addresses().is_static(with_static.addresses[0].mac, 0, young.id));
+}
+
 TEST(Loop, ItIsHeldBackForAsLongAsTheLoopIsThere) {
   Net net(2);
   const auto a = net.add(0), b = net.add(1);
