@@ -52,7 +52,6 @@ struct SwitchTwin {
   void remove(sw::PortId id) {
     leave_addresses(port(id));
     std::erase_if(ports, [&](const TwinPort& p) { return p.id == id; });
-    for (const TwinPort& p : ports) add_addresses(p);
   }
   void set_policy(unsigned number, const sw::PortPolicy& policy) {
     for (TwinPort& p : ports) {
