@@ -14,8 +14,8 @@
 
 #include <cstring>
 
-#include "base/signal_guard.h"
 #include "base/fd.h"
+#include "base/signal_guard.h"
 #include "fuzz/guest_frames.h"
 #include "slirp/slirp_port.h"
 

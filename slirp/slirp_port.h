@@ -11,9 +11,9 @@
 
 #include "base/log.h"
 #include "slirp/config.h"
-#include "switch/frame_queue.h"
 #include "slirp/guard.h"
 #include "slirp/nat.h"
+#include "switch/frame_queue.h"
 #include "switch/port.h"
 
 namespace rp::slirp {

@@ -170,9 +170,8 @@ TEST(Nat, AnswersTheFirstDatagramAfterALongSleep) {
   g.send_udp(kGateway, 5000, local_of(host.get()).port(), pattern(100));
   Data got(2000);
   Address from;
-  ASSERT_TRUE(w.until([&] {
-    return recvfrom(host.get(), got.data(), got.size(), 0, from.raw(), &from.len) >= 0;
-  }));
+  ASSERT_TRUE(w.until(
+      [&] { return recvfrom(host.get(), got.data(), got.size(), 0, from.raw(), &from.len) >= 0; }));
   w.settle();
   sendto(host.get(), got.data(), 100, 0, from.raw(), from.len);
   EXPECT_TRUE(w.until([&] { return !g.datagrams.empty(); }));

@@ -166,7 +166,9 @@ void abandon_transfers(const std::string& root, const Data& content) {
   EXPECT_TRUE(later.file == content);
 }
 
-TEST_F(Tftp, T_NAT_11_AbandonedTransfersMakeRoom) { abandon_transfers(root_, content_); }
+TEST_F(Tftp, T_NAT_11_AbandonedTransfersMakeRoom) {
+  abandon_transfers(root_, content_);
+}
 
 // libslirp 4.7 itself keeps the files of transfers that are open when it is closed.
 TEST_F(Tftp, T_NAT_11_ClosingEndsOpenTransfers) {
