@@ -50,7 +50,7 @@ int error_of(Result r) {
 }
 
 int try_open(const char* path, int flags = O_RDONLY) {
-  const int fd = open(path, flags | O_CLOEXEC);
+  const int fd = open(path, flags | O_CLOEXEC, 0600);
   const int error = error_of(fd);
   if (fd >= 0) close(fd);
   return error;
