@@ -53,10 +53,13 @@ DatagramSocket::~DatagramSocket() {
   epoll_ctl(epoll_, EPOLL_CTL_DEL, socket_.get(), nullptr);
 }
 
-bool DatagramSocket::reconnect(const sockaddr* peer, socklen_t size) noexcept {
-  if (connect(socket_.get(), peer, size) != 0) return false;
-  refused_ = false;
-  return true;
+void DatagramSocket::follow(const sockaddr* address, socklen_t size) noexcept {
+  address_ = address;
+  address_size_ = size;
+}
+
+bool DatagramSocket::find_again() noexcept {
+  return address_ && connect(socket_.get(), address_, address_size_) == 0;
 }
 
 void DatagramSocket::watch_room(bool on) noexcept {
@@ -141,29 +144,32 @@ int DatagramSocket::write(std::size_t messages) noexcept {
   return n < 0 ? -1 : 1;
 }
 
+DatagramSocket::Failure DatagramSocket::failure_of(int error) noexcept {
+  switch (error) {
+    case EAGAIN:
+    case EINTR:
+      return Failure::full;
+    case EMSGSIZE:
+    case ENOBUFS:
+    case ENOMEM:
+      return Failure::frame;
+    default:  // nobody is there
+      return Failure::all;
+  }
+}
+
 /// Hands so many messages to the kernel; returns how many it took, and why not the next.
 std::size_t DatagramSocket::write(std::size_t messages, Failure& why) noexcept {
   why = Failure::none;
-  const int n = write(messages);
+  int n = write(messages);
+  if (n < 0 && failure_of(errno) == Failure::all && find_again()) n = write(messages);
   if (n >= 0) {
     // Whatever stopped it, EPOLLOUT says when to look again: at once, unless there is no room.
     if (static_cast<std::size_t>(n) < messages) why = Failure::full;
     return static_cast<std::size_t>(n);
   }
-  switch (errno) {
-    case EAGAIN:
-    case EINTR:
-      why = Failure::full;
-      break;
-    case EMSGSIZE:
-    case ENOBUFS:
-    case ENOMEM:
-      why = Failure::frame;
-      break;
-    default:  // nobody is there
-      why = Failure::all;
-      refused_ = true;
-  }
+  why = failure_of(errno);
+  if (why == Failure::all) refused_ = true;
   return 0;
 }
 

@@ -51,18 +51,21 @@ class DatagramSocket {
 
   /// The peer hung up (SOCK_SEQPACKET only), or the socket does not work any more.
   bool closed() const noexcept { return closed_; }
-  /// Nobody was there when a frame went out, since reconnect(): not the end, as somebody may come.
+  /// Nobody was there when a frame went out: not the end, as somebody may come.
   bool refused() const noexcept { return refused_; }
-  /// Connects the socket to whoever has the address. False: nobody.
-  bool reconnect(const sockaddr* peer, socklen_t size) noexcept;
+  /// Once nobody is there, frames go to whoever has the address then. It outlives the socket.
+  void follow(const sockaddr* address, socklen_t size) noexcept;
   void report(const CounterSink& sink) const;
 
  private:
   enum class Failure { none, full, frame, all };
 
+  static Failure failure_of(int error) noexcept;
+
   std::size_t transmit(std::span<const sw::Frame* const> frames) noexcept;
   int write(std::size_t messages) noexcept;
   std::size_t write(std::size_t messages, Failure& why) noexcept;
+  bool find_again() noexcept;
   void drain() noexcept;
   bool try_to_drain() noexcept;
   void watch_room(bool on) noexcept;
@@ -73,6 +76,8 @@ class DatagramSocket {
 
   Fd socket_;
   int epoll_;
+  const sockaddr* address_ = nullptr;
+  socklen_t address_size_ = 0;
   std::shared_ptr<DatagramBuffers> buffers_;
   sw::FrameQueue queue_;
   const std::size_t usual_length_;  ///< of the queue

@@ -10,6 +10,8 @@ DgramPort::DgramPort(Fd socket, SocketAddress peer, std::shared_ptr<Mailbox> box
       address_(std::move(peer)),
       box_(std::move(box)) {
   watch(epoll_, box_->fd());
+  // A UNIX path may have another socket by then.
+  if (address_.is_unix()) data_.follow(address_.generic(), address_.size);
 }
 
 void DgramPort::receive(sw::Burst& burst, Instant now) noexcept {
@@ -28,11 +30,7 @@ void DgramPort::release() noexcept {
 
 std::size_t DgramPort::send(std::span<const sw::Frame* const> frames, Instant) noexcept {
   const std::size_t left = data_.send(frames);
-  if (!data_.refused()) return left;
-  // A UNIX path may have another socket by now.
-  if (address_.is_unix() && data_.reconnect(address_.generic(), address_.size))
-    return data_.send(frames);
-  gone_ = true;
+  gone_ = gone_ || data_.refused();
   return left;
 }
 

@@ -79,6 +79,7 @@ void DgramUplink::dial() noexcept {
     if (connect(s.get(), address_.generic(), address_.size) != 0)
       return failed(std::strerror(errno));
     data_ = std::make_unique<DatagramSocket>(std::move(s), epoll_.get(), buffers_, options_.queue);
+    data_->follow(address_.generic(), address_.size);
   } catch (const std::exception& e) {
     return failed(e.what());
   }
@@ -107,11 +108,7 @@ void DgramUplink::receive(sw::Burst& burst, Instant now) noexcept {
 }
 
 std::size_t DgramUplink::send(std::span<const sw::Frame* const> frames, Instant) noexcept {
-  if (!data_) return frames.size();
-  const std::size_t left = data_->send(frames);
-  // Whoever has the path by now gets them.
-  if (lost() && data_->reconnect(address_.generic(), address_.size)) return data_->send(frames);
-  return left;
+  return data_ ? data_->send(frames) : frames.size();
 }
 
 void DgramUplink::report(const CounterSink& sink) const {

@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 #include <poll.h>
 #include <sys/resource.h>
+#include <sys/un.h>
 
 #include <fstream>
 #include <map>
@@ -13,6 +14,7 @@
 
 #include "base/descriptors.h"
 #include "tests/backend/scale.h"
+#include "tests/base/temp_folder.h"
 #include "tests/sockets/vde_client.h"
 
 namespace rp::sockets {
@@ -340,6 +342,36 @@ TEST(DatagramSocket, AThousandShareTheirMemory) {
     }
   }
   EXPECT_EQ(setrlimit(RLIMIT_NOFILE, &usual), 0);
+}
+
+TEST(DatagramSocket, WhoHasTheAddressByThenGetsTheWholeBurst) {
+  const test::TempFolder folder;
+  sockaddr_un at{AF_UNIX, {}};
+  const std::string path = folder / "peer";
+  path.copy(at.sun_path, sizeof at.sun_path - 1);
+  const auto* address = reinterpret_cast<const sockaddr*>(&at);
+  const auto bound = [&] {
+    unlink(path.c_str());
+    Fd s(socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+    EXPECT_EQ(bind(s.get(), address, sizeof at), 0);
+    return s;
+  };
+  Fd far = bound();
+  Fd near(socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  ASSERT_EQ(connect(near.get(), address, sizeof at), 0);
+  Line line({std::move(near), std::move(far)});
+  line.near.follow(address, sizeof at);
+  line.far = bound();
+  const std::vector<Bytes> frames{pattern(60, 1), pattern(1500, 2), pattern(300, 3)};
+  EXPECT_EQ(line.send(frames), 0u);
+  for (const Bytes& f : frames) EXPECT_EQ(line.hear(), f);
+  EXPECT_EQ(line.hear(), std::nullopt);
+  EXPECT_EQ(line.counter("drop.unsent"), 0u);
+  EXPECT_FALSE(line.near.refused());
+  line.far.reset();
+  EXPECT_EQ(line.send(frames), 0u);
+  EXPECT_EQ(line.counter("drop.unsent"), 3u);
+  EXPECT_TRUE(line.near.refused());
 }
 
 }  // namespace
