@@ -10,9 +10,7 @@
 #include <cerrno>
 #include <charconv>
 #include <chrono>
-#include <cstring>
 #include <filesystem>
-#include <fstream>
 #include <set>
 #include <string>
 #include <system_error>
@@ -62,21 +60,6 @@ std::set<pid_t> threads() {
   return all;
 }
 
-#ifdef RP_INSTRUMENTED
-/// ThreadSanitizer has a thread that no signal reaches.
-bool is_ours(pid_t tid) {
-  std::ifstream in("/proc/self/task/" + std::to_string(tid) + "/status");
-  for (std::string line; std::getline(in, line);)
-    if (line.rfind("SigBlk:", 0) == 0)
-      return (std::stoull(line.substr(7), nullptr, 16) >> (kSignal - 1) & 1) == 0;
-  return false;
-}
-#else
-bool is_ours(pid_t) {
-  return true;
-}
-#endif
-
 bool signal_thread(pid_t tid) {
   siginfo_t info{};
   info.si_code = SI_QUEUE;
@@ -114,7 +97,7 @@ int on_every_thread(int (*fn)(void*), void* opaque) {
   for (bool news = true; news && !late;) {
     news = false;
     for (const pid_t tid : threads()) {
-      if (!reached.insert(tid).second || !is_ours(tid)) continue;
+      if (!reached.insert(tid).second) continue;
       news = true;
       late = late || !run_on(tid);
     }
