@@ -14,6 +14,7 @@
 #include "fuzz/harness.h"
 #include "slirp/config.h"
 #include "slirp/forward.h"
+#include "sockets/dgram_options.h"
 #include "sockets/seqpacket_door.h"
 #include "sockets/stream_options.h"
 #include "sockets/vde_options.h"
@@ -79,6 +80,12 @@ void read_options(const Locator& l) {
     const auto o = sockets::make_stream_options(l.target, l.params);
     RP_CHECK(o.limits.buffer >= (64 << 10) && o.guests >= 1);
   }
+  if (l.scheme == "dgram") RP_CHECK(sockets::make_dgram_options(l.target, l.params).guests >= 1);
+  if (l.scheme == "bxhub") {
+    const auto o = sockets::make_bxhub_options(l.target, l.params);
+    RP_CHECK(o.base != 0 && o.base + 2 * o.sessions <= 65536);
+  }
+  if (l.scheme == "ifb") check_name(tap::make_ifb_config(l.target, l.params).device);
   if (l.scheme == "vhost-user") backend::vhost_user::make_options(l);
 }
 

@@ -40,7 +40,7 @@ PATIENCE = 60
 VHOST_DOORS = 3
 # What a frame that came in may be counted as instead of going out.
 IN_DROPS = ("runt", "oversize", "bad-source", "bad-offload", "reserved-address", "vlan", "locked",
-            "isolated", "same-port")
+            "isolated", "same-port", "loop")
 BROADCAST = b"\xff" * 6
 
 

@@ -97,6 +97,8 @@ TEST_P(AnyPeer, EachIsAPortAndHearsTheOthers) {
   expect_talk(*a, *b);
   const Bytes all = ethernet(kAll, 0x020000000003, 60);
   ASSERT_TRUE(c->send(all));
+  EXPECT_EQ(a->next(), all);
+  EXPECT_EQ(b->next(), all);
   EXPECT_EQ(net.counter("door.joined"), 3u);
 }
 

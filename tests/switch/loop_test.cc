@@ -260,7 +260,7 @@ TEST(Loop, NobodyCanHoldBackAnother) {
   // The probe of a younger port proves nothing, nor does one that came back where it left.
   inject(old, of_young);
   inject(young, of_young);
-  // A guessed secret: byte 38 to 41 are its end.
+  // Another port's number with a secret that is not its own.
   Bytes guess = of_young;
   guess[33] = static_cast<std::uint8_t>(victim.id);
   inject(young, guess);

@@ -62,8 +62,7 @@ TEST_F(PortQueueTest, TheSwitchsIsOfPortsToCome) {
 }
 
 TEST_F(PortQueueTest, APortWithoutOneSaysSoAndNothingChanges) {
-  auto& with = add_with_queue(3);
-  with.claims = {};
+  const auto& with = add_with_queue(3);
   sw.set_default_queue(20);
   add();
   EXPECT_EQ(ports[1]->queue_lengths, Lengths{});
