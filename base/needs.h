@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // needs.h - what code of ours asks of the kernel after it was opened.
 //
-// Each folder says so beside its calls (x_needs.cc, x_needs in modes.cc), for a process that gives
-// up all else: `ringplug switch` does, the library never. A list that lacks a call is a call that
-// fails in there with ENOSYS; tests/system runs every mode that way.
+// Each folder says so beside its calls (needs.cc; x_needs in backend/modes.cc), for a process that
+// gives up all else: `ringplug switch` does, the library never. A list that lacks a call is a call
+// that fails in there with ENOSYS; tests/system runs every mode that way.
 #pragma once
 
 #include <unistd.h>

@@ -2,10 +2,10 @@
 // loop_guard.h - finds two ports that lead to each other, from the addresses that flap between
 // them.
 //
-// Theory of operation: frames that circle make addresses move, so many moves in a second raise a
-// suspicion, and only then every port sends a probe: a frame to a group address of our own with the
-// port's id and its secret. Other switches flood it. One of ours that comes in by another port
-// proves that the two are one network by two ways; the younger of them is held back, until the
+// Theory of operation: frames that circle make addresses move, so many moves in a few seconds
+// raise a suspicion, and only then every port sends a probe: a frame to a group address of our own
+// with the port's id and its secret. Other switches flood it. One of ours that comes in by another
+// port proves that the two are one network by two ways; the younger of them is held back, until the
 // older one goes, or a probe no longer comes home. As a port is held back only for what comes in by
 // itself, and only by the secret of an older one, a guest can hold back nobody but itself. Both
 // ends of two cables see the loop, and would each hold back a cable, maybe not the same. So the
