@@ -72,7 +72,7 @@ TEST_F(StateFileTest, T_STATE_1_NotThroughALink) {
 
 TEST_F(StateFileTest, T_STATE_1_OnlyAFileOfOursAlone) {
   write(path, "precious");
-  for (const mode_t mode : {0620, 0602, 0666}) {
+  for (const mode_t mode : {0620u, 0602u, 0666u}) {
     ASSERT_EQ(chmod(path.c_str(), mode), 0);
     expect(Errc::denied);
   }
