@@ -152,6 +152,10 @@ DatagramSocket::Failure DatagramSocket::failure_of(int error) noexcept {
     case EMSGSIZE:
     case ENOBUFS:
     case ENOMEM:
+    case EFAULT:    // the guest whose frame it is cut its memory short
+    case ENETDOWN:  // these pass
+    case ENETUNREACH:
+    case EHOSTUNREACH:
       return Failure::frame;
     default:  // nobody is there
       return Failure::all;

@@ -144,7 +144,11 @@ ssize_t StreamSocket::write(std::size_t vectors) noexcept {
     const ssize_t n = sendmsg(socket_.get(), &m, MSG_DONTWAIT | MSG_NOSIGNAL);
     if (n >= 0) return n;
     if (errno == EINTR) continue;
-    if (errno == EAGAIN || errno == EWOULDBLOCK || errno == ENOBUFS || errno == ENOMEM) return 0;
+    // EFAULT: a guest cut its memory short. Its frame is kept then, which whoever handles SIGBUS
+    // survives.
+    if (errno == EAGAIN || errno == EWOULDBLOCK || errno == ENOBUFS || errno == ENOMEM ||
+        errno == EFAULT)
+      return 0;
     deaf_ = true;
     return -1;
   }

@@ -5,6 +5,7 @@
 #include <arpa/inet.h>
 #include <gtest/gtest.h>
 #include <poll.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/un.h>
 
@@ -342,6 +343,25 @@ TEST(DatagramSocket, AThousandShareTheirMemory) {
     }
   }
   EXPECT_EQ(setrlimit(RLIMIT_NOFILE, &usual), 0);
+}
+
+TEST_P(AnySocket, AFrameWhoseMemoryIsGoneIsTheOnlyOneThatIsLost) {
+  Line line(ends());
+  constexpr std::size_t kPage = 4096;
+  auto* pages = static_cast<std::uint8_t*>(
+      mmap(nullptr, 2 * kPage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+  ASSERT_NE(pages, MAP_FAILED);
+  ASSERT_EQ(munmap(pages + kPage, kPage), 0);
+  sw::Frame gone;
+  sw::Part part;
+  sw::make_frame(gone, part, std::span(pages, 2 * kPage));
+  const sw::Frame* const frame = &gone;
+  EXPECT_EQ(line.near.send({&frame, 1}), 0u);
+  EXPECT_EQ(line.counter("drop.unsent"), 1u);
+  EXPECT_FALSE(line.near.refused() || line.near.closed());
+  EXPECT_EQ(line.send({pattern(100)}), 0u);
+  EXPECT_EQ(line.hear(), pattern(100));
+  munmap(pages, kPage);
 }
 
 TEST(DatagramSocket, WhoHasTheAddressByThenGetsTheWholeBurst) {

@@ -7,6 +7,8 @@
 #include <memory>
 #include <random>
 
+#include "tests/backend/mock_driver.h"
+#include "tests/backend/sigbus_handled.h"
 #include "tests/sockets/stream_peer.h"
 
 namespace rp::sockets {
@@ -95,6 +97,29 @@ TEST_P(StreamSocketTest, ManyFramesARead) {
   EXPECT_FALSE(readable());
   EXPECT_TRUE(receive().empty());
   EXPECT_FALSE(stream->ended());
+}
+
+TEST_P(StreamSocketTest, AFrameWhoseMemoryWasCutShortEndsNothing) {
+  const backend::SigbusHandled handled;
+  constexpr std::size_t kPage = 4096;
+  const Fd file = backend::make_memfd(2 * kPage);
+  const backend::Mapping guest(file.get(), 2 * kPage);
+  std::fill_n(guest.data(), kPage, std::uint8_t{1});
+  ASSERT_EQ(ftruncate(file.get(), kPage), 0);
+  sw::Frame gone;
+  sw::Part part;
+  sw::make_frame(gone, part, std::span(guest.data() + kPage / 2, kPage));
+  gone.body = {&part, 1};
+  const sw::Frame* const frame = &gone;
+  EXPECT_EQ(stream->send({&frame, 1}), 0u);
+  EXPECT_TRUE(guest.lost());
+  EXPECT_FALSE(stream->ended());
+  EXPECT_EQ(send({ethernet(1, 2, 100)}), 0u);
+  receive();
+  const auto kept = peer->next();
+  ASSERT_TRUE(kept);
+  EXPECT_EQ(kept->size(), kPage);
+  EXPECT_EQ(peer->next(), ethernet(1, 2, 100));
 }
 
 TEST_P(StreamSocketTest, ByteByByte) {
