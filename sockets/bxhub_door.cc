@@ -17,6 +17,9 @@
 namespace rp::sockets {
 namespace {
 
+/// Frames of one that can't be let in that are thrown away in a turn.
+constexpr int kMostLost = 4096;
+
 SocketAddress loopback(unsigned port) {
   SocketAddress a;
   auto& in = reinterpret_cast<sockaddr_in&>(a.address);
@@ -104,9 +107,10 @@ std::unique_ptr<sw::Port> BxhubDoor::accept(std::string& name) noexcept {
       return session;
     } catch (const std::exception&) {  // out of memory or descriptors: what it said is lost
       char byte;
-      while (recv(fd, &byte, 1, MSG_DONTWAIT) >= 0) {
+      for (int n = 0; n < kMostLost && recv(fd, &byte, 1, MSG_DONTWAIT) >= 0; ++n) {
       }
       sessions_->watch(i);
+      return nullptr;
     }
   }
   return nullptr;

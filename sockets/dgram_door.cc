@@ -37,6 +37,10 @@ UnixListener listen_at(const SocketAddress& a) {
   return {un, 0, a.text, SOCK_DGRAM};
 }
 
+/// What is looked at of all that came before a socket was its peer's alone: more than its buffer
+/// holds, unless the peer goes on sending.
+constexpr unsigned kMostBefore = 8192;
+
 }  // namespace
 
 DgramDoor::DgramDoor(const DgramOptions& o, const Log& log)
@@ -152,7 +156,8 @@ Fd DgramDoor::udp_to(const SocketAddress& peer) {
   if (connect(s.get(), peer.generic(), peer.size) != 0) throw_errno(text_of(peer), errno);
   // Between the two it was anybody's.
   std::uint8_t byte;
-  while (recv(s.get(), &byte, 1, MSG_DONTWAIT) >= 0) ++strays_;
+  for (unsigned n = 0; n < kMostBefore && recv(s.get(), &byte, 1, MSG_DONTWAIT) >= 0; ++n)
+    ++strays_;
   return s;
 }
 
@@ -177,7 +182,7 @@ Fd DgramDoor::unix_to(const SocketAddress& peer, Mailbox& box, Instant now) {
   const auto bytes = std::make_unique<std::uint8_t[]>(sw::kMaxFrame);
   sockaddr_storage name;
   iovec v{bytes.get(), sw::kMaxFrame};
-  for (;;) {
+  for (unsigned i = 0; i < kMostBefore; ++i) {
     msghdr m{};
     m.msg_name = &name;
     m.msg_namelen = sizeof name;
@@ -199,6 +204,7 @@ Fd DgramDoor::unix_to(const SocketAddress& peer, Mailbox& box, Instant now) {
     else
       ++strays_;
   }
+  return s;
 }
 
 std::unique_ptr<sw::Port> DgramDoor::accept(std::string& name) noexcept {

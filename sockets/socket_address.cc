@@ -58,11 +58,12 @@ std::string text_of(const SocketAddress& a) {
     sockaddr_un un{};
     std::memcpy(&un, &a.address, std::min<std::size_t>(a.size, sizeof un));
     if (a.size <= offsetof(sockaddr_un, sun_path)) return {};
-    if (un.sun_path[0] != '\0')
-      return {un.sun_path, strnlen(un.sun_path, a.size - offsetof(sockaddr_un, sun_path))};
-    std::string name = "@";
-    for (std::size_t i = 1; i < a.size - offsetof(sockaddr_un, sun_path); ++i)
-      name += un.sun_path[i] > ' ' && un.sun_path[i] <= '~' ? un.sun_path[i] : '?';
+    const std::size_t room = a.size - offsetof(sockaddr_un, sun_path);
+    std::string name = un.sun_path[0] != '\0' ? std::string(un.sun_path, strnlen(un.sun_path, room))
+                                              : "@" + std::string(un.sun_path + 1, room - 1);
+    // The peer has chosen it, and people read it.
+    std::replace_if(
+        name.begin(), name.end(), [](char c) { return c <= ' ' || c > '~'; }, '?');
     return name;
   }
   char host[NI_MAXHOST], port[NI_MAXSERV];
