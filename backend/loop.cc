@@ -183,6 +183,7 @@ void Loop::attend(sw::PortId id) noexcept {
       const sw::PortPolicy policy = *switch_.policy(id);
       visitors_.reserve(visitors_.size() + 1);
       visitors_.push_back(admit(std::move(port), std::move(name), policy));
+      switch_.give_way(visitors_.back());
       count_visitors();
     } catch (const std::exception&) {
       // The port is destroyed, its peer sees the connection close and may come again.

@@ -6,8 +6,9 @@
 // raise a suspicion, and only then every port sends a probe: a frame to a group address of our own
 // with the port's id and its secret. Other switches flood it. One of ours that comes in by another
 // port proves that the two are one network by two ways; the younger of them is held back, until the
-// older one goes, or a probe no longer comes home. As a port is held back only for what comes in by
-// itself, and only by the secret of an older one, a guest can hold back nobody but itself. Both
+// older one goes, or a probe no longer comes home. Those that came in by a door count as younger
+// than those that did not. As a port is held back only for what comes in by itself, and only by the
+// secret of an older one, a guest can hold back nobody but itself and who helps it. Both
 // ends of two cables see the loop, and would each hold back a cable, maybe not the same. So the
 // first round of probes only tells who else is there, and while a switch of a lower id probes too,
 // we leave it to that one; for two seconds, should it not do it. Not found: loops of a hub, which

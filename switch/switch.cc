@@ -172,7 +172,7 @@ bool Switch::held(PortId id) const noexcept {
 std::size_t Switch::turn(PortId id, Instant now) noexcept {
   Slot* from = find(id);
   if (!from) return 0;
-  if (held_n_ != 0) review_held(now);
+  if (held_n_ != 0 && std::exchange(reviewed_, now) != now) review_held(now);
   burst_->clear();
   from->port->receive(*burst_, now);
   if (burst_->empty()) {

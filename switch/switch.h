@@ -110,6 +110,9 @@ class Switch {
   bool loop_guard() const noexcept { return guarding_; }
   /// Called with a port that is held back, and the one that it leads to.
   void on_hold(std::function<void(PortId, PortId)> fn) { on_hold_ = std::move(fn); }
+  /// The port came in by a door: in a loop with one that did not, it is the one that is held back,
+  /// however old it is.
+  void give_way(PortId id) noexcept;
   /// The port is held back.
   bool held(PortId id) const noexcept;
   /// A hub sends every frame to all ports, and learns nothing.
@@ -209,6 +212,7 @@ class Switch {
   std::function<void(PortId, PortId)> on_hold_;
   std::uint64_t ages_ = 0;
   std::size_t held_n_ = 0;
+  Instant reviewed_{};  ///< those; once for all ports of a round
   bool guarding_ = true;
   bool hub_ = false;
   std::uint32_t default_queue_ = 0;

@@ -4,6 +4,11 @@
 
 namespace rp::sw {
 
+void Switch::give_way(PortId id) noexcept {
+  constexpr std::uint64_t kYoungerThanAllOthers = std::uint64_t{1} << 63;
+  slots_[port_slot(id)].age |= kYoungerThanAllOthers;
+}
+
 /// One round: each port with a link sends its own.
 void Switch::send_probes(Instant now) noexcept {
   for (PortId id : live_) {

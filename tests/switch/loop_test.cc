@@ -272,6 +272,23 @@ TEST(Loop, NobodyCanHoldBackAnother) {
   EXPECT_EQ(net.holds[0].held, young.id);
 }
 
+TEST(Loop, AVisitorIsHeldBackInsteadOfAnUplinkThatIsYounger) {
+  Net net(1);
+  const auto visitor = net.add(0), uplink = net.add(0);
+  net.sw(0).give_way(visitor.id);
+  for (int i = 0; i < 200; ++i) net.send(i % 2 ? visitor : uplink, kAll, 0xd00);
+  const auto pass_on = [&](const Net::End& from, const Net::End& to) {
+    for (const auto& [bytes, offload] : from.port->sent)
+      if (bytes[0] == kProbeAddress.bytes[0]) to.port->inbound.emplace_back(bytes, offload);
+    net.step();
+  };
+  pass_on(visitor, uplink);
+  EXPECT_TRUE(net.holds.empty());
+  pass_on(uplink, visitor);
+  ASSERT_EQ(net.holds.size(), 1u);
+  EXPECT_EQ(net.holds[0].held, visitor.id);
+}
+
 TEST(Loop, WhoPretendsToMoveCostsTheOthersAFrameASecond) {
   Net net(1);
   const auto a = net.add(0), b = net.add(0), c = net.add(0);
