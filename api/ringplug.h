@@ -134,8 +134,8 @@ typedef void (*rp_log_fn)(void *opaque, int level, const char *sentence);
  * does; see rp_needs(). Values from 9 on may come: a host that does not know one can't confine it. */
 enum {
   RP_NEED_CALL = 0,       /* a system call, by its name */
-  RP_NEED_FAMILY = 1,     /* of sockets, besides "unix": "inet", "inet6", "netlink", "packet"; "abstract":
-                             UNIX ones without a file */
+  RP_NEED_FAMILY = 1,     /* of sockets, besides UNIX datagrams: "inet", "inet6", "netlink", "packet";
+                             "abstract": UNIX ones without a file; "unix-stream": to connect to */
   RP_NEED_IOCTL = 2,      /* a request, as a decimal number */
   RP_NEED_READ = 3,       /* a file, or all in a folder */
   RP_NEED_WRITE = 4,      /* the same, to be read and written */

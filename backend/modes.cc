@@ -168,6 +168,8 @@ void switch_needs(const Locator& l, bool door, const NeedSink& sink) {
     sink(Need::remove, folder_of(runtime_path(l.target, ".plug")));
   else if (switch_options_of(l, kSwitchOptions).start)
     sink(Need::code, "switch:" + l.target + ", started again");
+  else
+    tell_dialing_needs(sink);
 }
 
 void vhost_user_options(const std::function<void(const OptionDoc&)>& fn) {

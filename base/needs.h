@@ -15,8 +15,8 @@ namespace rp {
 
 enum class Need {
   call,    ///< a system call, by its name
-  family,  ///< of sockets: "inet", "inet6", "netlink", "packet"; "abstract": UNIX ones without a
-           ///< file, those with one are everybody's
+  family,  ///< of sockets: "inet", "inet6", "netlink", "packet"; of UNIX ones, whose datagrams are
+           ///< everybody's: "abstract", those without a file; "unix-stream", to connect to
   ioctl,   ///< a request, as a number
   read,    ///< a file, or all in a folder
   write,   ///< as read, and written
@@ -40,9 +40,15 @@ inline std::string folder_of(const std::string& path) {
   return slash == path.npos ? "." : slash == 0 ? "/" : path.substr(0, slash);
 }
 
-/// Of who connects to UNIX sockets: root's may be another user's, in a folder of that user's.
-inline void tell_dialing_needs(const NeedSink& sink) {
+/// Of who sends to UNIX sockets: root's peer may be another user's, in a folder of that user's.
+inline void tell_reaching_needs(const NeedSink& sink) {
   if (geteuid() == 0) sink(Need::capability, "dac_override");
+}
+
+/// Of who connects to UNIX stream sockets.
+inline void tell_dialing_needs(const NeedSink& sink) {
+  sink(Need::family, "unix-stream");
+  tell_reaching_needs(sink);
 }
 
 }  // namespace rp

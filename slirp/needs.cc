@@ -2,6 +2,7 @@
 // needs.cc - libslirp's calls, the resolver's file, what forwards and TFTP reach.
 #include "slirp/needs.h"
 
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -26,6 +27,8 @@ void tell_needs(const Config& c, const NeedSink& sink) {
   sink(Need::family, "inet");
   sink(Need::family, "inet6");
   sink(Need::read, "/etc/resolv.conf");
+  // A name server with a scope, as in fe80::1%eth0.
+  sink(Need::ioctl, std::to_string(SIOCGIFINDEX));
   if (!may_ping()) sink(Need::capability, "net_raw");
   if (!c.tftp.empty()) sink(Need::read, c.tftp);
   for (const HostForward& f : c.hostfwd)

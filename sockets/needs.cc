@@ -38,7 +38,7 @@ void tell_dgram_needs(const DgramOptions& o, bool door, const NeedSink& sink) {
   }
   // Peers may have no file, and the other way round another user's.
   sink(Need::family, "abstract");
-  tell_dialing_needs(sink);
+  tell_reaching_needs(sink);
   // A door gives its socket away, and binds another.
   tell_needs(sink, Need::call, kDgramDoorCalls);
   if (door) sink(Need::folder, folder_of(o.target));

@@ -14,6 +14,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 
 #include <algorithm>
 #include <atomic>
@@ -53,6 +54,14 @@ int try_open(const char* path, int flags = O_RDONLY) {
   const int fd = open(path, flags | O_CLOEXEC, 0600);
   const int error = error_of(fd);
   if (fd >= 0) close(fd);
+  return error;
+}
+
+int try_namespace(unsigned long flags) {
+  const long child = syscall(SYS_clone, flags | SIGCHLD, nullptr, nullptr, nullptr, nullptr);
+  if (child == 0) _exit(0);
+  const int error = error_of(child);
+  if (child > 0) waitpid(static_cast<pid_t>(child), nullptr, 0);
   return error;
 }
 
@@ -124,6 +133,8 @@ TEST_P(Inside, no_program_no_ptrace_no_other_process) {
     EXPECT_EQ(error_of(kill(getpid(), 0)), 0);
     EXPECT_EQ(error_of(syscall(SYS_mount, "none", "/tmp", "tmpfs", 0, nullptr)), EPERM);
     EXPECT_EQ(error_of(unshare(CLONE_NEWUSER)), EPERM);
+    EXPECT_NE(try_namespace(CLONE_NEWUSER), 0);
+    EXPECT_NE(error_of(setns(-1, CLONE_NEWPID)), EBADF);
     EXPECT_EQ(error_of(syscall(SYS_bpf, 0, nullptr, 0)), EPERM);
   });
 }
@@ -179,7 +190,8 @@ INSTANTIATE_TEST_SUITE_P(Roles, Inside,
 TEST(Sandbox, sockets_are_those_of_the_mode) {
   inside({"", "null", false}, [](const Confinement& c) {
     if (!has(c, "seccomp")) return;
-    EXPECT_EQ(try_socket(AF_UNIX, SOCK_STREAM), 0);
+    EXPECT_EQ(try_socket(AF_UNIX, SOCK_DGRAM), 0);
+    EXPECT_EQ(try_socket(AF_UNIX, SOCK_STREAM), ENOSYS) << "the way to the host's services";
     EXPECT_NE(try_socket(AF_INET, SOCK_STREAM), 0);
     EXPECT_NE(try_socket(AF_NETLINK, SOCK_RAW), 0);
   });
@@ -189,7 +201,10 @@ TEST(Sandbox, sockets_are_those_of_the_mode) {
     EXPECT_EQ(try_socket(AF_INET6, SOCK_DGRAM), 0);
     EXPECT_EQ(try_socket(AF_INET, SOCK_RAW, IPPROTO_TCP), ENOSYS);
     EXPECT_EQ(try_socket(AF_PACKET, SOCK_RAW), ENOSYS);
+    EXPECT_EQ(try_socket(AF_UNIX, SOCK_STREAM), ENOSYS);
   });
+  inside({"", "stream:/tmp/rp-none", false},
+         [](const Confinement&) { EXPECT_EQ(try_socket(AF_UNIX, SOCK_STREAM), 0); });
 }
 
 /// A socket of another process without a file, which only a VDE door has a use for.
@@ -198,11 +213,10 @@ TEST(Sandbox, abstract_sockets_are_for_vde_clients) {
   a.sun_family = AF_UNIX;
   std::snprintf(a.sun_path + 1, sizeof a.sun_path - 1, "ringplug-test-%d", getpid());
   const auto* generic = reinterpret_cast<const sockaddr*>(&a);
-  const int listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  ASSERT_EQ(bind(listener, generic, sizeof a), 0);
-  ASSERT_EQ(listen(listener, 8), 0);
+  const int other = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  ASSERT_EQ(bind(other, generic, sizeof a), 0);
   const auto dial = [&] {
-    const int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    const int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     const int error = error_of(connect(fd, generic, sizeof a));
     close(fd);
     return error;
@@ -212,7 +226,7 @@ TEST(Sandbox, abstract_sockets_are_for_vde_clients) {
     EXPECT_EQ(dial(), EPERM);
   });
   inside({"", "vde:/tmp/rp-none/d", true}, [&](const Confinement&) { EXPECT_EQ(dial(), 0); });
-  close(listener);
+  close(other);
 }
 
 TEST(Sandbox, a_nat_reads_the_resolver_first_when_it_is_confined) {
@@ -230,6 +244,8 @@ TEST(Sandbox, code_of_others_runs_but_traces_nobody) {
       if (!has(c, "seccomp-deny-list")) return;
       EXPECT_EQ(error_of(ptrace(PTRACE_TRACEME, 0, nullptr, nullptr)), EPERM);
       EXPECT_EQ(error_of(syscall(SYS_bpf, 0, nullptr, 0)), EPERM);
+      EXPECT_EQ(try_namespace(CLONE_NEWUSER | CLONE_NEWNET), EPERM);
+      EXPECT_EQ(try_namespace(0), 0);
       if (static_cast<pid_t>(syscall(SYS_gettid)) == getpid() && !testing::Test::HasFailure()) {
         try_program("/bin/true");
         ADD_FAILURE() << "no program could be run";

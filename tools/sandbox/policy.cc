@@ -81,6 +81,10 @@ void add(Policy& p, int need, const char* value) {
         p.files.abstract = true;
         return;
       }
+      if (std::strcmp(value, "unix-stream") == 0) {
+        p.dials = true;
+        return;
+      }
       const int family = family_of(value);
       p.families.insert(family);
       p.files.tcp = p.files.tcp || family == AF_INET || family == AF_INET6;

@@ -16,6 +16,7 @@ namespace rp::tools {
 struct Policy {
   std::set<std::string> calls;
   std::set<int> families;  ///< AF_*, of sockets
+  bool dials = false;      ///< UNIX stream sockets too, which lead to other services
   std::set<std::uint64_t> ioctls;
   FileView files;
   std::uint64_t capabilities = 0;  ///< bits; what the process has of them it keeps

@@ -5,6 +5,7 @@
 #include <netinet/in.h>
 #include <sched.h>
 #include <seccomp.h>
+#include <signal.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -85,6 +86,16 @@ constexpr const char* kNever[] = {"ptrace",
 constexpr const char* kFiles[] = {"open", "openat", "creat",   "rename",    "renameat", "renameat2",
                                   "link", "linkat", "symlink", "symlinkat", "truncate"};
 
+/// Which argument of clone() has the flags.
+#ifdef __s390__
+constexpr unsigned kFlags = 1;
+#else
+constexpr unsigned kFlags = 0;
+#endif
+/// All but CLONE_NEWTIME, whose bit is the exit signal's in clone().
+constexpr std::uint64_t kNewSpaces = CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWPID |
+                                     CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP;
+
 class Filter {
  public:
   explicit Filter(std::uint32_t otherwise)
@@ -131,10 +142,14 @@ scmp_arg_cmp masked(unsigned argument, std::uint64_t mask, std::uint64_t value) 
   return {argument, SCMP_CMP_MASKED_EQ, mask, value};
 }
 
-void allow_sockets(Filter& f, const std::set<int>& families) {
+void allow_sockets(Filter& f, const std::set<int>& families, bool dials) {
   constexpr std::uint64_t kType = 0xf;
   for (const int family : families) {
     const auto it = equals(0, static_cast<std::uint64_t>(family));
+    if (family == AF_UNIX && !dials) {
+      f.allow("socket", {it, masked(1, kType, SOCK_DGRAM)});
+      continue;
+    }
     if (family != AF_INET && family != AF_INET6) {
       f.allow("socket", {it});
       continue;
@@ -157,22 +172,24 @@ void allow_signals(Filter& f, std::set<pid_t> processes) {
 /// The C library starts threads by clone3(), and by this where that is not to be had, as its flags
 /// can be looked at. A mode that starts processes asks for all of it.
 void allow_threads(Filter& f, const Policy& p) {
-#ifdef __s390__
-  constexpr unsigned kFlags = 1;
-#else
-  constexpr unsigned kFlags = 0;
-#endif
   if (p.calls.count("clone") == 0) f.allow("clone", {masked(kFlags, CLONE_THREAD, CLONE_THREAD)});
 }
 
 /// Calls of which not every use is needed. False: the call is none of those.
 bool allow_some(Filter& f, const std::string& call, const Policy& p) {
   if (call == "socket") {
-    allow_sockets(f, p.families);
+    allow_sockets(f, p.families, p.dials);
   } else if (call == "kill" || call == "tgkill") {
     allow_signals(f, p.signalled);
   } else if (call == "mmap" || call == "mprotect") {
     f.allow(call, {masked(2, PROT_EXEC, 0)});
+  } else if (call == "clone") {
+    f.allow(call, {masked(kFlags, kNewSpaces, 0)});
+  } else if (call == "setns") {
+    for (const std::uint64_t space : {CLONE_NEWUSER, CLONE_NEWNET})
+      f.allow(call, {equals(1, space)});
+  } else if (call == "pidfd_send_signal") {
+    f.allow(call, {equals(1, SIGKILL)});
   } else if (call == "prctl") {
     f.allow(call, {equals(0, PR_SET_NAME)});
   } else if (call == "prlimit64") {
@@ -203,7 +220,13 @@ int enter_seccomp(const Policy& p) {
     if (p.calls.count(call) == 0) f.rule(kForbidden, call);
   };
   for (const char* call : kNever) refuse(call);
-  if (known) {
+  if (!known) {
+    for (unsigned bit = 0; bit < 32; ++bit)
+      if (const std::uint64_t flag = std::uint64_t{1} << bit; kNewSpaces & flag)
+        f.rule(kForbidden, "clone", {masked(kFlags, flag, flag)});
+    // Its flags can't be looked at; the C library takes clone() then.
+    f.rule(kUnknown, "clone3");
+  } else {
     for (const char* call : kPrograms) refuse(call);
     for (const char* call : kFiles) refuse(call);
     allow_threads(f, p);
