@@ -186,7 +186,7 @@ bool allow_some(Filter& f, const std::string& call, const Policy& p) {
   } else if (call == "clone") {
     f.allow(call, {masked(kFlags, kNewSpaces, 0)});
   } else if (call == "setns") {
-    for (const std::uint64_t space : {CLONE_NEWUSER, CLONE_NEWNET})
+    for (const unsigned space : {unsigned{CLONE_NEWUSER}, unsigned{CLONE_NEWNET}})
       f.allow(call, {equals(1, space)});
   } else if (call == "pidfd_send_signal") {
     f.allow(call, {equals(1, SIGKILL)});
