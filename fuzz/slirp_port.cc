@@ -99,7 +99,8 @@ class Session {
     turns(4);
     host_.hang_up();
     turns(2);
-    // libslirp gives frames up that wait for an ARP answer after a second, but loses them at its end.
+    // libslirp gives frames up that wait for an ARP answer after a second, but loses them at its
+    // end.
     now_ += 2s;
     turns(2);
   }
