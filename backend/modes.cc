@@ -30,6 +30,12 @@
 namespace rp::backend {
 namespace {
 
+/// Of a scheme whose options are one table.
+template <auto Options>
+void each_option(const std::function<void(const OptionDoc&)>& fn) {
+  for (const auto& o : Options()) fn(o);
+}
+
 void no_options(const std::function<void(const OptionDoc&)>&) {}
 void no_needs(const Locator&, bool, const NeedSink&) {}
 
@@ -69,12 +75,7 @@ void slirp_needs(const Locator& l, bool, const NeedSink& sink) {
   sink(Need::capability, "net_bind_service");
 }
 
-/// Of a scheme in tap/: its table of options, what opens it, and what it needs.
-template <auto Options>
-void host_options(const std::function<void(const OptionDoc&)>& fn) {
-  for (const auto& o : Options()) fn(o);
-}
-
+/// Of a scheme in tap/: what opens it, and what it needs.
 template <auto Open>
 std::unique_ptr<sw::Port> open_host(const Locator& l, const Opening& how) {
   return Open(l.target, l.params, how.log, how.now);
@@ -172,10 +173,6 @@ void switch_needs(const Locator& l, bool door, const NeedSink& sink) {
     tell_dialing_needs(sink);
 }
 
-void vhost_user_options(const std::function<void(const OptionDoc&)>& fn) {
-  for (const auto& o : vhost_user::options()) fn(o);
-}
-
 std::unique_ptr<sw::Port> open_vhost_user(const Locator& l, const Opening&) {
   return std::make_unique<vhost_user::Port>(vhost_user::make_options(l));
 }
@@ -187,10 +184,6 @@ void require_door(const Locator& l, const Opening& how) {
 
 void vhost_user_needs(const Locator& l, bool, const NeedSink& sink) {
   tell_vhost_user_needs(vhost_user::make_options(l), sink);
-}
-
-void seqpacket_options(const std::function<void(const OptionDoc&)>& fn) {
-  for (const auto& o : sockets::seqpacket_options()) fn(o);
 }
 
 std::unique_ptr<sw::Port> open_seqpacket(const Locator& l, const Opening& how) {
@@ -226,28 +219,16 @@ void vde_needs(const Locator& l, bool door, const NeedSink& sink) {
     sockets::tell_vde_uplink_needs(sockets::make_vde_uplink_options(l.target, l.params), sink);
 }
 
-void stream_options(const std::function<void(const OptionDoc&)>& fn) {
-  for (const auto& o : sockets::stream_options()) fn(o);
-}
-
 std::unique_ptr<sw::Port> open_stream(const Locator& l, const Opening& how) {
   const sockets::StreamOptions o = sockets::make_stream_options(l.target, l.params);
   if (how.door) return std::make_unique<sockets::StreamDoor>(o, how.log);
   return std::make_unique<sockets::StreamUplink>(o, how.log, how.now);
 }
 
-void dgram_options(const std::function<void(const OptionDoc&)>& fn) {
-  for (const auto& o : sockets::dgram_options()) fn(o);
-}
-
 std::unique_ptr<sw::Port> open_dgram(const Locator& l, const Opening& how) {
   const sockets::DgramOptions o = sockets::make_dgram_options(l.target, l.params);
   if (how.door) return std::make_unique<sockets::DgramDoor>(o, how.log);
   return std::make_unique<sockets::DgramUplink>(o, how.log);
-}
-
-void bxhub_options(const std::function<void(const OptionDoc&)>& fn) {
-  for (const auto& o : sockets::bxhub_options()) fn(o);
 }
 
 std::unique_ptr<sw::Port> open_bxhub(const Locator& l, const Opening& how) {
@@ -273,44 +254,47 @@ constexpr Mode kModes[] = {
     {"switch", "NAME", "a switch in another process, through shared memory; as a door, its name",
      "switch:lan0", switch_options, open_switch, link_switch, switch_needs},
     {"vhost-user", "PATH", "a virtio-net guest's rings in its own memory, over a UNIX socket",
-     "vhost-user:/tmp/vm0.sock", vhost_user_options, open_vhost_user, nullptr, vhost_user_needs},
+     "vhost-user:/tmp/vm0.sock", each_option<vhost_user::options>, open_vhost_user, nullptr,
+     vhost_user_needs},
     {"vde", "PATH|URL",
      "a VDE network that libvdeplug opens; as a door, a VDE switch at PATH for stock VDE programs",
      "vde:/tmp/lan0", vde_options, open_vde, nullptr, vde_needs},
     {"seqpacket", "PATH", "a door for programs that pass bare frames over SOCK_SEQPACKET",
-     "seqpacket:/tmp/uml0.sock", seqpacket_options, open_seqpacket, nullptr, seqpacket_needs},
+     "seqpacket:/tmp/uml0.sock", each_option<sockets::seqpacket_options>, open_seqpacket, nullptr,
+     seqpacket_needs},
     {"stream", "PATH|HOST:PORT",
      "frames with their length before them over a stream; as a door, listens for them",
-     "stream:/tmp/net.sock", stream_options, open_stream, nullptr, stream_needs},
+     "stream:/tmp/net.sock", each_option<sockets::stream_options>, open_stream, nullptr,
+     stream_needs},
     {"dgram", "PATH|HOST:PORT",
      "a frame as a datagram, over UNIX or UDP sockets; as a door, for whoever sends to it",
-     "dgram:/tmp/net.sock", dgram_options, open_dgram, nullptr, dgram_needs},
+     "dgram:/tmp/net.sock", each_option<sockets::dgram_options>, open_dgram, nullptr, dgram_needs},
     {"bxhub", "PORT", "a door for Bochs' own ethmod=socket, from that UDP port on", "bxhub:40000",
-     bxhub_options, open_bxhub, nullptr, bxhub_needs},
+     each_option<sockets::bxhub_options>, open_bxhub, nullptr, bxhub_needs},
     {"tap", "NAME", "a tap device of the host: made here, or there already", "tap:tap0?bridge=br0",
-     host_options<tap::tap_options>, open_host<tap::open_tap>, nullptr,
+     each_option<tap::tap_options>, open_host<tap::open_tap>, nullptr,
      host_needs<tap::make_tap_config>},
     {"tun", "NAME", "an IP device of the host, which answers Ethernet guests as a gateway",
-     "tun:tun0?address=192.0.2.1/24", host_options<tap::tun_options>, open_host<tap::open_tun>,
+     "tun:tun0?address=192.0.2.1/24", each_option<tap::tun_options>, open_host<tap::open_tun>,
      nullptr, tun_needs},
     {"macvtap", "PARENT", "a device of its own on top of another, which has the guest's address",
-     "macvtap:eth0?mode=bridge&mac=02:00:00:00:00:01", host_options<tap::macvtap_options>,
+     "macvtap:eth0?mode=bridge&mac=02:00:00:00:00:01", each_option<tap::macvtap_options>,
      open_host<tap::open_macvtap>, nullptr, host_needs<tap::make_macvtap_config>},
     {"ipvtap", "PARENT", "the same with its parent's address, told apart by IP addresses",
-     "ipvtap:eth0?mode=l2", host_options<tap::ipvtap_options>, open_host<tap::open_ipvtap>, nullptr,
+     "ipvtap:eth0?mode=l2", each_option<tap::ipvtap_options>, open_host<tap::open_ipvtap>, nullptr,
      host_needs<tap::make_ipvtap_config>},
     {"eth", "NAME", "any Ethernet device of the host, shared with it", "eth:eth1",
-     host_options<tap::eth_options>, open_host<tap::open_eth>, nullptr,
+     each_option<tap::eth_options>, open_host<tap::open_eth>, nullptr,
      host_needs<tap::make_eth_config>},
     {"ifb", "NAME",
      "a device whose incoming frames are redirected through an ifb device and shaped",
-     "ifb:ifb0?dev=eth1&rate=100mbit", host_options<tap::ifb_options>, open_host<tap::open_ifb>,
+     "ifb:ifb0?dev=eth1&rate=100mbit", each_option<tap::ifb_options>, open_host<tap::open_ifb>,
      nullptr, host_needs<tap::make_ifb_config>},
     {"veth", "NAME", "a pair of devices made here, the other end for a bridge or a namespace",
-     "veth:veth0?netns=1234&address=192.0.2.2/24", host_options<tap::veth_options>,
+     "veth:veth0?netns=1234&address=192.0.2.2/24", each_option<tap::veth_options>,
      open_host<tap::open_veth>, nullptr, host_needs<tap::make_veth_config>},
     {"netns", "PID|PATH", "a network namespace as a guest: a tap device in it, configured",
-     "netns:1234?name=eth0", host_options<tap::netns_options>, open_host<tap::open_netns>, nullptr,
+     "netns:1234?name=eth0", each_option<tap::netns_options>, open_host<tap::open_netns>, nullptr,
      host_needs<tap::make_netns_config>},
     {"null", "", "a network that nothing else is on: frames are swallowed", "null", no_options,
      open_null, nullptr, no_needs},
