@@ -10,8 +10,6 @@
 namespace rp::sockets {
 namespace {
 
-constexpr const char* kListenerCalls[] = {"lstat",  "stat",    "newfstatat",
-                                          "unlink", "accept4", "close"};
 constexpr const char* kVdeDoorCalls[] = {
     "open",   "openat",     "getdents64", "mkdir",    "mkdirat", "rmdir",    "unlink", "lstat",
     "stat",   "newfstatat", "statx",      "chmod",    "fchmod",  "fchmodat", "chown",  "lchown",
@@ -20,13 +18,10 @@ constexpr const char* kVdeDoorCalls[] = {
 /// made for it.
 constexpr const char* kVdeDoorCapabilities[] = {"chown", "dac_override", "fowner"};
 constexpr const char* kDgramDoorCalls[] = {"bind", "fchmod", "rename", "renameat", "renameat2"};
-constexpr const char* kStreamCalls[] = {"accept4",    "bind",       "connect", "getpeername",
-                                        "getsockopt", "setsockopt", "shutdown"};
 
 }  // namespace
 
 void tell_listener_needs(const std::string& path, const NeedSink& sink) {
-  tell_needs(sink, Need::call, kListenerCalls);
   sink(Need::remove, folder_of(path));
 }
 
@@ -61,7 +56,6 @@ void tell_vde_uplink_needs(const VdeUplinkOptions& o, const NeedSink& sink) {
 }
 
 void tell_stream_needs(const StreamOptions& o, bool door, const NeedSink& sink) {
-  tell_needs(sink, Need::call, kStreamCalls);
   const SocketAddress a = parse_stream_address(o.target);
   if (a.is_unix()) {
     if (door)
