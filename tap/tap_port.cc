@@ -4,7 +4,6 @@
 
 #include <poll.h>
 #include <sys/epoll.h>
-#include <sys/timerfd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -126,8 +125,7 @@ bool TapPort::send_one(const sw::Frame& f) noexcept {
 
 void TapPort::look() noexcept {
   monitor_.each(on_.index, [this](const LinkEvent& e) { heard(e); });
-  std::uint64_t fired;
-  if (::read(timer_.get(), &fired, sizeof fired) > 0) {
+  if (fired(timer_)) {
     find_again_ = on_.queues.empty();
     heard_of_ = false;
   }
@@ -164,10 +162,7 @@ void TapPort::lose() noexcept {
 
 void TapPort::pause() noexcept {
   pause_ms_ = pause_ms_ == 0 ? kFirstPauseMs : std::min(2 * pause_ms_, kLastPauseMs);
-  itimerspec t{};
-  t.it_value.tv_sec = pause_ms_ / 1000;
-  t.it_value.tv_nsec = pause_ms_ % 1000 * 1000000;
-  timerfd_settime(timer_.get(), 0, &t, nullptr);
+  set_timer(timer_, std::chrono::milliseconds(pause_ms_));
 }
 
 std::unique_ptr<sw::Port> TapPort::accept(std::string&) noexcept {

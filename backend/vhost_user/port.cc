@@ -6,7 +6,6 @@
 #include <poll.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
-#include <sys/timerfd.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -24,7 +23,7 @@ namespace {
 /// Turns from one look at the sockets to the next, but for those that our descriptor woke us for.
 constexpr unsigned kLookEvery = 16;
 /// Between two attempts to reach a front end that does not listen yet, or to let one in.
-constexpr long kPauseMs = 200;
+constexpr Instant kPause = 200ms;
 
 Fd duplicate(int fd) {
   Fd copy(fcntl(fd, F_DUPFD_CLOEXEC, 0));
@@ -139,14 +138,11 @@ void Port::dial() noexcept {
 }
 
 void Port::later() noexcept {
-  itimerspec t{};
-  t.it_value.tv_nsec = kPauseMs * 1000000;
-  timerfd_settime(later_.get(), 0, &t, nullptr);
+  set_timer(later_, kPause);
 }
 
 void Port::try_again() noexcept {
-  std::uint64_t ticks;
-  [[maybe_unused]] const auto r = ::read(later_.get(), &ticks, sizeof ticks);
+  fired(later_);
   if (listening() < 0) {
     if (!channel_) dial();
     return;
