@@ -4,17 +4,18 @@
 
 #include "base/error.h"
 #include "tests/sockets/dgram_peer.h"
+#include "tests/sockets/switch_net.h"
 #include "tests/switch/fake_port.h"
 
 namespace rp::sockets {
 namespace {
 
 using test::Bytes;
-using test::DgramNet;
 using test::DgramPeer;
 using test::ethernet;
 using test::loopback;
 using test::soon;
+using test::SwitchNet;
 
 constexpr std::uint64_t kAll = 0xffffffffffff, kA = 0x020000000001, kB = 0x020000000002;
 
@@ -31,7 +32,7 @@ class BxhubTest : public testing::Test {
   }
 
   const unsigned base = test::free_udp_port(5);
-  DgramNet net;
+  SwitchNet net;
 };
 
 TEST_F(BxhubTest, ASessionIsAPortOnceItHasSaidSomething) {

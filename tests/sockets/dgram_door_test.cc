@@ -9,18 +9,19 @@
 #include "sockets/dgram_uplink.h"
 #include "tests/base/temp_folder.h"
 #include "tests/sockets/dgram_peer.h"
+#include "tests/sockets/switch_net.h"
 #include "tests/switch/fake_port.h"
 
 namespace rp::sockets {
 namespace {
 
 using test::Bytes;
-using test::DgramNet;
 using test::DgramPeer;
 using test::ethernet;
 using test::free_udp_port;
 using test::loopback;
 using test::soon;
+using test::SwitchNet;
 
 constexpr std::uint64_t kAll = 0xffffffffffff, kA = 0x020000000001, kB = 0x020000000002;
 
@@ -51,7 +52,7 @@ class DgramTest : public testing::Test {
   }
 
   test::TempFolder folder;
-  DgramNet net;
+  SwitchNet net;
 };
 
 /// The three kinds of peers, of whom any may be on one door, but UDP's on another.
@@ -239,7 +240,7 @@ TEST_P(AnyPeer, ADoorInUseIsNotTaken) {
 }
 
 TEST_P(AnyPeer, AnUplinkToADoor) {
-  DgramNet far;
+  SwitchNet far;
   far.add(std::make_unique<DgramDoor>(make_dgram_options(target, {}), far.log()), "door");
   const auto there = peer(0);
   ASSERT_TRUE(there->send(std::string("VFKT")));
@@ -275,7 +276,7 @@ TEST_F(DgramTest, BothKindsOfUnixPeersOnOneDoor) {
 
 TEST_F(DgramTest, APathIsForItsUserAloneAndGoesWithTheDoor) {
   {
-    DgramNet own;
+    SwitchNet own;
     own.add(std::make_unique<DgramDoor>(make_dgram_options(path(), {}), own.log()), "door");
     struct stat st;
     const auto mode = [&] {

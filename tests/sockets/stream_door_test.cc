@@ -8,14 +8,13 @@
 #include <sys/stat.h>
 
 #include <algorithm>
-#include <mutex>
 
-#include "backend/loop.h"
 #include "base/error.h"
 #include "sockets/stream_options.h"
 #include "sockets/stream_uplink.h"
 #include "tests/base/temp_folder.h"
 #include "tests/sockets/stream_peer.h"
+#include "tests/sockets/switch_net.h"
 
 namespace rp::sockets {
 namespace {
@@ -28,61 +27,16 @@ using test::TempFolder;
 
 constexpr std::uint64_t kAll = 0xffffffffffff;
 
-/// A switch whose ports, counters and log a test looks at.
-class Net {
+class Net : public test::SwitchNet {
  public:
   void door(const std::string& target, StreamOptions o = {}) {
     o.target = target;
-    loop.add(std::make_unique<StreamDoor>(o, Log(keep, this)), "door");
+    add(std::make_unique<StreamDoor>(o, log()), "door");
   }
   void uplink(const std::string& target, StreamOptions o = {}) {
     o.target = target;
-    loop.add(std::make_unique<StreamUplink>(o, Log(keep, this), backend::Loop::now()), "uplink");
+    add(std::make_unique<StreamUplink>(o, log(), backend::Loop::now()), "uplink");
   }
-  std::vector<std::string> ports() {
-    std::vector<std::string> names;
-    loop.call([&](sw::Switch& s) {
-      s.each_port([&](sw::PortId id) { names.emplace_back(s.name(id)); });
-    });
-    return names;
-  }
-  bool has_ports(std::size_t n) {
-    return eventually([&] { return ports().size() == n; });
-  }
-  std::uint64_t counter(const std::string& name, const std::string& port = {}) {
-    std::uint64_t sum = 0;
-    loop.call([&](sw::Switch& s) {
-      s.report([&](sw::PortId, const std::string& p, std::string_view n, std::uint64_t v) {
-        if (n == name && (port.empty() || p == port)) sum += v;
-      });
-    });
-    return sum;
-  }
-  bool link(const std::string& port) {
-    bool up = false;
-    loop.call([&](sw::Switch& s) {
-      s.each_port([&](sw::PortId id) {
-        if (s.name(id) == port) up = s.port(id)->link_up();
-      });
-    });
-    return up;
-  }
-  std::string log() {
-    const std::lock_guard lock(mutex_);
-    return log_;
-  }
-
- private:
-  static void keep(void* self, int, const char* sentence) {
-    auto& net = *static_cast<Net*>(self);
-    const std::lock_guard lock(net.mutex_);
-    net.log_ += std::string(sentence) + "\n";
-  }
-  std::mutex mutex_;
-  std::string log_;
-
- public:
-  backend::Loop loop{backend::Loop::Options{}};
 };
 
 void expect_talk(const StreamPeer& a, const StreamPeer& b) {
@@ -194,8 +148,8 @@ TEST_F(StreamDoorTest, WhoLiesAboutLengthsIsHungUpOnAndTheOthersGoOn) {
     ASSERT_TRUE(liar.say({0xff, 0xff, 0xff, 0xff, 1, 2, 3}));
     EXPECT_TRUE(liar.hung_up());
     EXPECT_TRUE(net.has_ports(3));
-    EXPECT_NE(net.log().find("announced a frame of 4294967295 bytes"), std::string::npos)
-        << net.log();
+    EXPECT_NE(net.logged().find("announced a frame of 4294967295 bytes"), std::string::npos)
+        << net.logged();
   }
   expect_talk(a, b);
   const StreamPeer empty(path()), half(path());
@@ -215,7 +169,7 @@ TEST_F(StreamDoorTest, LiarsDoNotFillTheLog) {
     ASSERT_TRUE(liar.say({0xff, 0, 0, 0}));
     ASSERT_TRUE(liar.hung_up());
   }
-  const std::string log = net.log();
+  const std::string log = net.logged();
   EXPECT_LT(std::count(log.begin(), log.end(), '\n'), 25) << "one a second at most";
 }
 
@@ -243,7 +197,7 @@ TEST_F(StreamDoorTest, NoMoreThanItWasTold) {
     EXPECT_TRUE(c.hung_up());
     expect_talk(a, b);
     EXPECT_EQ(net.counter("door.refused"), 1u);
-    EXPECT_NE(net.log().find("clients="), std::string::npos) << net.log();
+    EXPECT_NE(net.logged().find("clients="), std::string::npos) << net.logged();
   }
   ASSERT_TRUE(net.has_ports(1));
   const StreamPeer a(path()), b(path());
@@ -289,7 +243,7 @@ TEST_F(StreamDoorTest, AnUplinkWaitsForItsPeerAndComesBack) {
   net.door(folder / "near");
   const StreamPeer here(folder / "near");
   EXPECT_FALSE(net.link("uplink"));
-  EXPECT_NE(net.log().find("trying again"), std::string::npos) << net.log();
+  EXPECT_NE(net.logged().find("trying again"), std::string::npos) << net.logged();
   for (int i = 1; i <= 3; ++i) {
     Net far;
     far.door(path());
@@ -300,7 +254,7 @@ TEST_F(StreamDoorTest, AnUplinkWaitsForItsPeerAndComesBack) {
     EXPECT_EQ(net.counter("stream.connections"), static_cast<std::uint64_t>(i));
   }
   ASSERT_TRUE(eventually([&] { return !net.link("uplink"); }));
-  const std::string log = net.log();
+  const std::string log = net.logged();
   EXPECT_LT(std::count(log.begin(), log.end(), '\n'), 10) << log;
 }
 
@@ -332,7 +286,7 @@ TEST_F(StreamDoorTest, AnUplinkWhosePeerLies) {
   const StreamPeer liar(std::move(first));
   ASSERT_TRUE(liar.say({0x80, 0, 0, 0}));
   EXPECT_TRUE(liar.hung_up());
-  EXPECT_NE(net.log().find("2147483648 bytes"), std::string::npos) << net.log();
+  EXPECT_NE(net.logged().find("2147483648 bytes"), std::string::npos) << net.logged();
   Fd again;
   EXPECT_TRUE(eventually([&] {
     again.reset(accept4(listener.fd(), nullptr, nullptr, SOCK_CLOEXEC));
