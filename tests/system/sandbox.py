@@ -86,3 +86,16 @@ def enter(resolv_conf="nameserver 127.0.0.1\n"):
     except OSError as err:
         return f"no private namespaces here: {err}"
     return None
+
+
+def enter_with_tun(takes_root):
+    """As enter(), for root's tests of devices and of namespaces in which resolv.conf is replaced."""
+    if not os.access("/dev/net/tun", os.R_OK | os.W_OK):
+        return "no usable /dev/net/tun"
+    if os.geteuid() != 0:
+        return takes_root
+    why = enter()
+    if not why:
+        # That is a file without a name, which nothing can be mounted on.
+        subprocess.run(["umount", os.path.realpath("/etc/resolv.conf")], check=True)
+    return why

@@ -124,15 +124,9 @@ class Devices(unittest.TestCase):
 
 
 def setup():
-    if not os.access("/dev/net/tun", os.R_OK | os.W_OK):
-        raise unittest.SkipTest("no usable /dev/net/tun")
-    if os.geteuid() != 0:
-        raise unittest.SkipTest("making devices takes root")
-    why = sandbox.enter()
+    why = sandbox.enter_with_tun("making devices takes root")
     if why:
         raise unittest.SkipTest(why)
-    # The sandbox's own is a file without a name, which nothing can be mounted on.
-    subprocess.run(["umount", os.path.realpath("/etc/resolv.conf")], check=True)
 
 
 if __name__ == "__main__":
