@@ -12,11 +12,13 @@
 #include <cstdio>
 #include <cstring>
 #include <new>
+#include <span>
 #include <string_view>
 
 #include "api/ringplug.h"
 #include "plugins/bochs_abi.h"
 #include "plugins/bochs_log.h"
+#include "plugins/bochs_moderation.h"
 #include "plugins/bochs_room.h"
 
 namespace rp::bochs {
@@ -66,8 +68,16 @@ class Mover final : public eth_pktmover_c {
   }
 
   void sendpkt(void* frame, unsigned length) override {
-    room_.guest_sent();
-    if (plug_ && rp_plug_send(plug_, frame, length) < 0) ++unsent_;
+    room_.guest_sent({static_cast<const std::uint8_t*>(frame), length});
+    if (!plug_) return;
+    void* place = rp_plug_reserve(plug_, length);
+    if (!place) {
+      ++unsent_;
+      return;
+    }
+    std::memcpy(place, frame, length);
+    rp_plug_commit(plug_, length, nullptr);
+    if (moderation_.sent()) rp_plug_kick(plug_);
   }
 
  private:
@@ -78,14 +88,22 @@ class Mover final : public eth_pktmover_c {
   void receive() {
     log_.flush(*netdev);
     room_.ticked();
+    if (room_.left() && ready()) moderation_.saw(fill());
+    if (moderation_.ticked()) rp_plug_kick(plug_);
+  }
+
+  /// Hands frames to the card; returns how many wait for the next time, as far as that matters.
+  std::size_t fill() {
     for (int n = 0; n < kFramesPerTick && room_.left() && ready(); ++n) {
       const ssize_t length = rp_plug_recv(plug_, frame_.data(), frame_.size());
-      if (length <= 0) {
-        if (length < 0) lost();
-        return;
-      }
+      if (length < 0) lost();
+      if (length <= 0) return 0;
       deliver(static_cast<std::size_t>(length));
     }
+    std::array<rp_frame, Moderation::kBacklog> waiting;
+    const std::size_t n = rp_plug_peek(plug_, waiting.data(), waiting.size());
+    rp_plug_release(plug_, 0);
+    return n;
   }
 
   void deliver(std::size_t length) {
@@ -99,7 +117,7 @@ class Mover final : public eth_pktmover_c {
       std::memset(frame_.data() + length, 0, kMinFrame - length);
       length = kMinFrame;
     }
-    room_.take(length);
+    room_.take(std::span(frame_).first(length));
     // The card may move the bytes about: it gets a copy of its own.
     rxh(netdev, frame_.data(), static_cast<unsigned>(length));
   }
@@ -114,6 +132,7 @@ class Mover final : public eth_pktmover_c {
   int timer_ = 0;
   Log log_;
   Room room_;
+  Moderation moderation_;
   bool lost_ = false;
   unsigned long long too_long_ = 0;
   unsigned long long unsent_ = 0;

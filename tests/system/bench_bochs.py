@@ -2,7 +2,8 @@
 """bench_bochs.py - HTTP in Bochs: iPXE on Bochs' own ethmod=slirp and on ethmod=ringplug.
 
 The two take turns, each booted anew; a file of 10 MiB is fetched some times in each boot, and the
-time from one request to the next counts.
+time from one request to the next counts. A boot is compared with the one beside it: the speed of a machine that others
+use too changes more from minute to minute than between the two.
 """
 
 import argparse
@@ -45,6 +46,11 @@ def fetch(card, kind, blob, times):
         return [len(blob) / (1 << 20) / (b - a) for a, b in zip(http.times[1:], http.times[2:])]
 
 
+def summary(values, digits):
+    return (f"{statistics.median(values):.{digits}f} "
+            f"({min(values):.{digits}f}..{max(values):.{digits}f})")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--boots", type=int, default=3)
@@ -59,18 +65,18 @@ def main():
     blob = bytes(arguments.size << 20)
     print(f"HTTP to iPXE in Bochs, {arguments.size} MiB, {arguments.boots} boots in turns of "
           f"{arguments.times}; MiB/s: median (min..max)")
-    print(f"{'card':<10} {'ethmod=slirp':>20} {'ethmod=ringplug':>20}  ratio")
+    print(f"{'card':<10} {'ethmod=slirp':>20} {'ethmod=ringplug':>20}  "
+          f"ratio: median of the turns (min..max)")
     for card in arguments.cards.split(","):
         rates = {kind: [] for kind in KINDS}
         for number in range(arguments.boots):
             # Whoever goes first in one turn goes last in the next.
             for kind in sorted(KINDS, reverse=number % 2 == 0):
-                rates[kind] += fetch(card, kind, blob, arguments.times)
-        medians = [statistics.median(rates[k]) for k in KINDS]
-        cells = [f"{m:.1f} ({min(rates[k]):.1f}..{max(rates[k]):.1f})"
-                 for k, m in zip(KINDS, medians)]
-        print(f"{card:<10} {cells[0]:>20} {cells[1]:>20} {medians[1] / medians[0]:6.2f}",
-              flush=True)
+                rates[kind].append(fetch(card, kind, blob, arguments.times))
+        cells = [summary([rate for boot in rates[kind] for rate in boot], 1) for kind in KINDS]
+        ratios = [statistics.median(ours) / statistics.median(own)
+                  for own, ours in zip(*(rates[kind] for kind in KINDS))]
+        print(f"{card:<10} {cells[0]:>20} {cells[1]:>20}  {summary(ratios, 2)}", flush=True)
     return 0
 
 
