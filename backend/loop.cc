@@ -158,15 +158,9 @@ void Loop::count_visitors() {
 }
 
 void Loop::tell_of_hold(sw::PortId held, sw::PortId older) noexcept {
-  try {
-    const auto port = [&](sw::PortId id) {
-      return std::to_string(switch_.number(id)) + " (" + std::string(switch_.name(id)) + ")";
-    };
-    options_.log.warning("port " + port(held) + " leads to port " + port(older) +
-                         " by another way, too: it is held back for as long as it does");
-  } catch (const std::exception&) {
-    // Out of memory for words.
-  }
+  options_.log.warning("port ", switch_.number(held), " (", switch_.name(held), ") leads to port ",
+                       switch_.number(older), " (", switch_.name(older),
+                       ") by another way, too: it is held back for as long as it does");
 }
 
 /// What a port without frames may want besides: to let somebody in, or to go.
@@ -254,9 +248,7 @@ void Loop::run() noexcept {
     if (!turn()) cpu_relax();
   }
   // Ports die where they lived.
-  std::vector<sw::PortId> ids;
-  switch_.each_port([&](sw::PortId id) { ids.push_back(id); });
-  for (sw::PortId id : ids) switch_.remove(id);
+  while (switch_.port_count() > 0) switch_.remove(switch_.oldest_port());
 }
 
 void Loop::dispatch() noexcept {

@@ -3,16 +3,20 @@
 #include "base/port_holder.h"
 
 #include <netinet/in.h>
+#include <unistd.h>
 
+#include <algorithm>
+#include <array>
 #include <cstdio>
-#include <filesystem>
 #include <fstream>
 #include <sstream>
+#include <string_view>
+
+#include "base/error.h"
+#include "base/folder_names.h"
 
 namespace rp {
 namespace {
-
-namespace fs = std::filesystem;
 
 constexpr unsigned kTcpListen = 0x0a;
 
@@ -33,20 +37,30 @@ std::string bound_inode(const std::string& table, unsigned port, bool udp) {
   return {};
 }
 
+/// False also for a process that ends, or is somebody else's.
+bool holds(const std::string& descriptors, const std::string& wanted) {
+  std::vector<std::string> names;
+  try {
+    names = names_in(descriptors);
+  } catch (const Error&) {
+    return false;
+  }
+  return std::any_of(names.begin(), names.end(), [&](const std::string& fd) {
+    std::array<char, 64> target;
+    const ssize_t n = readlink((descriptors + fd).c_str(), target.data(), target.size());
+    return n > 0 && std::string_view(target.data(), static_cast<std::size_t>(n)) == wanted;
+  });
+}
+
 std::string owner_of(const std::string& inode) {
   const std::string wanted = "socket:[" + inode + "]";
-  std::error_code ignored;
-  for (const auto& process : fs::directory_iterator("/proc", ignored)) {
-    const std::string pid = process.path().filename();
+  for (const std::string& pid : names_in("/proc")) {
     if (pid.find_first_not_of("0123456789") != pid.npos) continue;
-    std::error_code closed;
-    for (const auto& fd : fs::directory_iterator(process.path() / "fd", closed)) {
-      std::error_code gone;
-      if (fs::read_symlink(fd.path(), gone).string() != wanted) continue;
-      std::string name;
-      std::getline(std::ifstream(process.path() / "comm"), name);
-      return " by pid " + pid + " (" + name + ")";
-    }
+    const std::string process = "/proc/" + pid;
+    if (!holds(process + "/fd/", wanted)) continue;
+    std::string name;
+    std::getline(std::ifstream(process + "/comm"), name);
+    return " by pid " + pid + " (" + name + ")";
   }
   return {};
 }

@@ -3,7 +3,8 @@
 
 The switches take turns on core 0, whoever sends and receives runs on core 1. Plugs send and receive
 in batches; libvdeplug has a call a frame. With --crowd: the same plugs among 1,000, with 60,000
-addresses learned, beside themselves alone.
+addresses learned, beside themselves alone. With --stuck: the same plugs beside three that never take
+a frame, while one frame in 64 is for everybody.
 """
 
 import sys
@@ -42,12 +43,30 @@ class Crowd(Plugs):
         return [*super().generator(), "--crowd", 998]
 
 
+class WithBroadcasts(Plugs):
+    name = "plugs alone"
+
+    def generator(self):
+        return [*super().generator(), "--broadcasts"]
+
+
+class BesideStuck(WithBroadcasts):
+    name = "plugs beside stuck ones"
+
+    def generator(self):
+        return [*super().generator(), "--stuck", 3]
+
+
 if __name__ == "__main__":
     vde_bench.CELLS = CELLS
     if "--crowd" in sys.argv:
         sys.argv.remove("--crowd")
         vde_bench.Door, vde_bench.VdeSwitch = Crowd, Plugs
         Plugs.name = "plugs alone"
+    elif "--stuck" in sys.argv:
+        sys.argv.remove("--stuck")
+        vde_bench.CELLS = CELLS[:2]
+        vde_bench.Door, vde_bench.VdeSwitch = BesideStuck, WithBroadcasts
     else:
         vde_bench.Door = Plugs
     sys.exit(vde_bench.main())

@@ -5,6 +5,8 @@
 // receives in turn, so that what is measured is one core's worth of plugs against one of switch.
 #include <getopt.h>
 
+#include <memory>
+
 #include "api/ringplug.h"
 #include "bench/probe.h"
 
@@ -24,7 +26,9 @@ struct Options {
   double seconds = 2;
   std::uint64_t interval_us = 100;
   bool flood = false;
-  std::size_t crowd = 0;  ///< more plugs, idle while we measure
+  std::size_t crowd = 0;    ///< more plugs, idle while we measure
+  bool broadcasts = false;  ///< the first frame of each batch is for everybody
+  std::size_t stuck = 0;    ///< more plugs, which never take a frame
   pid_t back_end = 0;
 };
 
@@ -32,12 +36,16 @@ struct Options {
 class Client {
  public:
   Client(const Options& o, unsigned id)
-      : frame_(make_frame(o.size, id)), expected_(make_frame(o.size, 1 - id)) {
+      : frame_(make_frame(o.size, id)), broadcast_(frame_), expected_(make_frame(o.size, 1 - id)) {
     rp_error err = RP_ERROR_INIT;
     if (rp_plug_open(o.locator, nullptr, &plug_, &err) != RP_OK) fail(err.message);
     for (std::size_t i = 0; i < kBatch; ++i) {
       out_[i] = {frame_.data(), frame_.size(), {}};
       in_[i].data = buffers_[i].data();
+    }
+    if (o.broadcasts) {
+      std::fill_n(broadcast_.begin(), 6, std::uint8_t{0xff});
+      out_[0].data = broadcast_.data();
     }
   }
   ~Client() { rp_plug_close(plug_); }
@@ -71,12 +79,13 @@ class Client {
     Stamp stamp;
     std::memcpy(&stamp, got + kEthernet, sizeof stamp);
     std::memcpy(&expected_[kEthernet], &stamp, sizeof stamp);
-    errors += std::memcmp(got, expected_.data(), expected_.size()) != 0;
+    // Whom it is for may be everybody.
+    errors += std::memcmp(got + 6, expected_.data() + 6, expected_.size() - 6) != 0;
     return stamp;
   }
 
   rp_plug* plug_ = nullptr;
-  std::vector<std::uint8_t> frame_, expected_;
+  std::vector<std::uint8_t> frame_, broadcast_, expected_;
   std::array<std::array<std::uint8_t, 2048>, kBatch> buffers_;
   std::array<rp_frame, kBatch> out_{}, in_{};
 };
@@ -126,6 +135,20 @@ class Crowd {
   std::vector<rp_plug*> plugs_;
 };
 
+/// Plugs that a switch knows, and that take nothing.
+class Stuck {
+ public:
+  explicit Stuck(const Options& o) {
+    Options quiet = o;
+    quiet.broadcasts = false;
+    for (unsigned i = 0; i < o.stuck; ++i)
+      plugs_.emplace_back(std::make_unique<Client>(quiet, 2 + i))->send({});
+  }
+
+ private:
+  std::vector<std::unique_ptr<Client>> plugs_;
+};
+
 void latency(const Options& o) {
   const Crowd crowd(o);
   Client a(o, 0), b(o, 1);
@@ -169,6 +192,7 @@ Counted exchange(Client& a, Client& b, double seconds) {
 
 void flood(const Options& o) {
   const Crowd crowd(o);
+  const Stuck stuck(o);
   Client a(o, 0), b(o, 1);
   until_frames_pass(a, b);
   exchange(a, b, 0.3);
@@ -184,14 +208,15 @@ void flood(const Options& o) {
 
 constexpr char kUsage[] =
     "usage: plug_gen --plug LOCATOR [--size N] [--seconds S] [--cpu-of PID] "
-    "[--interval-us N | --flood] [--crowd PLUGS]";
+    "[--interval-us N | --flood] [--crowd PLUGS] [--broadcasts] [--stuck PLUGS]";
 
 Options parse(int argc, char** argv) {
   Options o;
   const option longs[] = {{"plug", 1, nullptr, 'p'},    {"size", 1, nullptr, 's'},
                           {"seconds", 1, nullptr, 't'}, {"interval-us", 1, nullptr, 'i'},
                           {"cpu-of", 1, nullptr, 'u'},  {"flood", 0, nullptr, 'f'},
-                          {"crowd", 1, nullptr, 'c'},   {nullptr, 0, nullptr, 0}};
+                          {"crowd", 1, nullptr, 'c'},   {"broadcasts", 0, nullptr, 'b'},
+                          {"stuck", 1, nullptr, 'k'},   {nullptr, 0, nullptr, 0}};
   for (int c; (c = ::getopt_long(argc, argv, "", longs, nullptr)) != -1;) {
     const auto number = [] { return std::strtoul(optarg, nullptr, 10); };
     switch (c) {
@@ -212,6 +237,12 @@ Options parse(int argc, char** argv) {
         break;
       case 'c':
         o.crowd = number();
+        break;
+      case 'b':
+        o.broadcasts = true;
+        break;
+      case 'k':
+        o.stuck = number();
         break;
       case 'u':
         o.back_end = static_cast<pid_t>(number());

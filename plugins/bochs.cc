@@ -60,6 +60,7 @@ class Mover final : public eth_pktmover_c {
     // Bochs calls it a panic to unregister an active timer.
     bx_pc_system.deactivate_timer(static_cast<unsigned>(timer_));
     bx_pc_system.unregisterTimer(static_cast<unsigned>(timer_));
+    rp_plug_kick(plug_);
     rp_plug_close(plug_);
     log_.flush(*netdev);
     if (too_long_ + unsent_ > 0)

@@ -110,7 +110,7 @@ void Nat::announce_port(const HostForward& f) {
     sockaddr_storage a{};
     socklen_t len = sizeof a;
     if (getsockname(fd, reinterpret_cast<sockaddr*>(&a), &len) == 0 && a.ss_family != AF_UNIX)
-      log_.warning("slirp: hostfwd=" + f.text + " listens on port " + std::to_string(port_of(a)));
+      log_.warning("slirp: hostfwd=", f.text, " listens on port ", port_of(a));
   }
 }
 

@@ -88,7 +88,7 @@ void DgramDoor::take(std::span<const std::uint8_t> frame, const msghdr& from,
   if (from.msg_namelen <= offsetof(sockaddr_un, sun_path)) {
     ++nameless_;
     if (may_complain(now))
-      log_.warning(address_.text + ": a client has no address to be answered at; it must bind " +
+      log_.warning(address_.text, ": a client has no address to be answered at; it must bind ",
                    "its socket");
     return;
   }
@@ -102,7 +102,7 @@ void DgramDoor::take(std::span<const std::uint8_t> frame, const msghdr& from,
   if (!has_room(now)) {
     ++refused_;
     if (may_complain(now))
-      log_.warning(address_.text + ": has " + std::to_string(peers_.size()) +
+      log_.warning(address_.text, ": has ", peers_.size(),
                    " clients already; clients= allows more");
     return;
   }
@@ -113,7 +113,7 @@ void DgramDoor::take(std::span<const std::uint8_t> frame, const msghdr& from,
     admit(std::move(peer), frame, now);
   } catch (const std::exception& e) {
     ++refused_;
-    if (may_complain(now)) log_.warning(address_.text + ": refused " + e.what());
+    if (may_complain(now)) log_.warning(address_.text, ": refused ", e.what());
   }
 }
 

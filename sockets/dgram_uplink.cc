@@ -86,12 +86,12 @@ void DgramUplink::dial() noexcept {
   set_timer(timer_, Instant{});
   pause_ = kFirstPause;
   ++connections_;
-  if (complained_) log_.info(address_.text + ": connected");
+  if (complained_) log_.info(address_.text, ": connected");
   complained_ = false;
 }
 
 void DgramUplink::failed(const char* why) noexcept {
-  if (!complained_) log_.warning(address_.text + ": " + why + "; trying again until it works");
+  if (!complained_) log_.warning(address_.text, ": ", why, "; trying again until it works");
   complained_ = true;
   set_timer(timer_, pause_);
   pause_ = std::min(2 * pause_, kLongestPause);

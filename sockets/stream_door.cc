@@ -24,9 +24,8 @@ std::unique_ptr<sw::Port> StreamDoor::accept(std::string& name) noexcept {
       const std::string who = stream_peer(peer.get());
       if (house_->guests >= most_guests_) {
         ++refused_;
-        house_->complain("hung up on " + who + ", as " + std::to_string(house_->guests) +
-                             " are connected already; clients= allows more",
-                         now_);
+        house_->complain(now_, "hung up on ", who, ", as ", house_->guests,
+                         " are connected already; clients= allows more");
         continue;
       }
       tune_stream(peer.get());

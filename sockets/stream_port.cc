@@ -10,18 +10,6 @@
 #include "base/error.h"
 
 namespace rp::sockets {
-namespace {
-
-/// Between two lines in the log.
-constexpr Instant kQuiet = std::chrono::seconds(1);
-
-}  // namespace
-
-void StreamHouse::complain(const std::string& sentence, Instant now) noexcept {
-  if (now < next_complaint) return;
-  next_complaint = now + kQuiet;
-  log.warning(name + ": " + sentence);
-}
 
 StreamPort::StreamPort(Fd connection, std::string peer, std::shared_ptr<StreamHouse> house)
     : house_(std::move(house)),
@@ -38,9 +26,8 @@ void StreamPort::receive(sw::Burst& burst, Instant now) noexcept {
   if (!stream_.ended() || !burst.empty()) return;
   gone_ = true;
   if (stream_.bad_length() != 0)
-    house_->complain(peer_ + " announced a frame of " + std::to_string(stream_.bad_length()) +
-                         " bytes, which no frame has; hung up on it",
-                     now);
+    house_->complain(now, peer_, " announced a frame of ", stream_.bad_length(),
+                     " bytes, which no frame has; hung up on it");
 }
 
 }  // namespace rp::sockets

@@ -2,6 +2,7 @@
 // stream_port.h - somebody who connected to a stream door, as a port of the switch.
 #pragma once
 
+#include <chrono>
 #include <memory>
 #include <string>
 
@@ -21,7 +22,12 @@ struct StreamHouse {
   Instant next_complaint{};
 
   /// One line a second at most.
-  void complain(const std::string& sentence, Instant now) noexcept;
+  template <typename... Parts>
+  void complain(Instant now, const Parts&... parts) noexcept {
+    if (now < next_complaint) return;
+    next_complaint = now + std::chrono::seconds(1);
+    log.warning(name, ": ", parts...);
+  }
 };
 
 class StreamPort final : public sw::Port {

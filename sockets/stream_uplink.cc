@@ -71,13 +71,13 @@ void StreamUplink::take(Fd s, Instant now) noexcept {
   up_ = true;
   up_since_ = now;
   ++connections_;
-  if (complained_) log_.info(address_.text + ": connected");
+  if (complained_) log_.info(address_.text, ": connected");
   complained_ = false;
 }
 
 void StreamUplink::failed(int error, Instant now) noexcept {
   if (!complained_)
-    log_.warning(address_.text + ": " + std::strerror(error) + "; trying again until it works");
+    log_.warning(address_.text, ": ", std::strerror(error), "; trying again until it works");
   complained_ = true;
   later(now);
 }
@@ -89,10 +89,10 @@ void StreamUplink::later(Instant) noexcept {
 
 void StreamUplink::hang_up(Instant now) noexcept {
   if (stream_.bad_length() != 0)
-    log_.warning(address_.text + ": a frame of " + std::to_string(stream_.bad_length()) +
+    log_.warning(address_.text, ": a frame of ", stream_.bad_length(),
                  " bytes was announced, which no frame has; hung up");
   else if (!complained_)
-    log_.warning(address_.text + ": the connection closed; trying again until it works");
+    log_.warning(address_.text, ": the connection closed; trying again until it works");
   complained_ = true;
   stream_.close();
   up_ = false;

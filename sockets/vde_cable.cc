@@ -92,7 +92,7 @@ VdeCable::VdeCable(const VdeUplinkOptions& options, const Log& log, int epoll,
     open();
   } catch (const Error& refused) {
     if (!options_.wait) throw;
-    log_.info(std::string(refused.what()) + "; trying again");
+    log_.info(refused.what(), "; trying again");
   }
   if (conn_) tell(plug_in());
   thread_.start<&VdeCable::run>(this, "rp-vde", kStack, what_ + ": starting a thread");
@@ -111,7 +111,7 @@ void VdeCable::run() noexcept {
     conn_.reset();
     relay_.reset();
     if (!ended) break;
-    log_.info(what_ + ": the far end hung up; trying again");
+    log_.info(what_, ": the far end hung up; trying again");
   }
 }
 
@@ -122,11 +122,11 @@ bool VdeCable::reopen() noexcept {
     try {
       open();
       tell(plug_in());
-      log_.info(what_ + ": connected");
+      log_.info(what_, ": connected");
       return true;
     } catch (const std::exception& e) {
       conn_.reset();
-      if (!told) log_.info(std::string(e.what()) + "; trying again");
+      if (!told) log_.info(e.what(), "; trying again");
       told = true;
     }
   }

@@ -155,8 +155,8 @@ void VdeDoor::refuse(const Visitor& v, const std::string& why, Instant now) noex
   ++refused_;
   if (now < next_complaint_) return;
   next_complaint_ = now + kQuiet;
-  log_.warning("vde:" + options_.path + ": refused process " + std::to_string(v.peer.pid) +
-               " of user " + std::to_string(v.peer.uid) + ": " + why);
+  log_.warning("vde:", options_.path, ": refused process ", v.peer.pid, " of user ", v.peer.uid,
+               ": ", why);
 }
 
 void VdeDoor::expire(Instant now) noexcept {

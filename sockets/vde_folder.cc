@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/folder_names.h"
 
 namespace rp::sockets {
 namespace {
@@ -81,10 +82,13 @@ void check_length(const std::string& path, const std::string& what) {
 VdeFolder::VdeFolder(const std::string& path, const VdeAccess& access, const std::string& what)
     : what_(what), path_(absolute(path, what)), access_(access) {
   check_length(path_, what_);
-  bool made = false;
   for (int i = 0; !held_ && i < kTries; ++i) {
-    made = mkdir(path_.c_str(), 0700) == 0;
-    if (!made && errno != EEXIST) throw_errno(what_ + ": making " + path_, errno);
+    // Copied before there is a folder that it would have to remove.
+    std::string mine = path_;
+    if (mkdir(path_.c_str(), 0700) == 0)
+      ours_ = OwnedPath(std::move(mine));
+    else if (errno != EEXIST)
+      throw_errno(what_ + ": making " + path_, errno);
     held_.reset(open(path_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     if (!held_ && errno == ENOTDIR)
       throw Error(Errc::invalid, what_ + ": " + path_ + " exists and is no folder; a bare socket " +
@@ -94,24 +98,14 @@ VdeFolder::VdeFolder(const std::string& path, const VdeAccess& access, const std
   char real[PATH_MAX];
   if (!held_ || !realpath(path_.c_str(), real)) throw_errno(what_ + ": " + path_, errno);
   path_ = real;
-  if (made) ours_ = OwnedPath(path_);
   check_length(path_, what_);
-  for (const std::string& name : names()) {
+  for (const std::string& name : names_in(path_)) {
     stale_ = stale_ || name == "ctl";
     const std::string at = path_ + "/" + name;
     if (name == "ctl" || (is_data_name(name) && is_socket(at)) || !is_there(at)) continue;
     throw Error(Errc::invalid, what_ + ": " + path_ + " holds something else, such as " + name +
                                    "; name a folder that is empty or is not there yet");
   }
-}
-
-std::vector<std::string> VdeFolder::names() const {
-  std::vector<std::string> all;
-  std::error_code error;
-  for (fs::directory_iterator i(path_, error), end; !error && i != end; i.increment(error))
-    all.push_back(i->path().filename());
-  if (error) throw_errno(what_ + ": " + path_, error.value());
-  return all;
 }
 
 UnixListener VdeFolder::listen_at(const std::string& path) {
@@ -124,7 +118,7 @@ UnixListener VdeFolder::listen() {
   UnixListener l = listen_at(control());
   // Whoever died here would have taken the folder away.
   if (stale_) ours_ = OwnedPath(path_);
-  for (const std::string& name : names()) {
+  for (const std::string& name : names_in(path_)) {
     const std::string at = path_ + "/" + name;
     if (is_data_name(name) && is_socket(at) && is_dead(at)) unlink(at.c_str());
   }

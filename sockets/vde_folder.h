@@ -49,7 +49,6 @@ class VdeFolder {
 
  private:
   UnixListener listen_at(const std::string& path);
-  std::vector<std::string> names() const;
 
   std::string what_, path_;
   VdeAccess access_;

@@ -59,14 +59,21 @@ Fd connected_to(const VdeClient& client) {
   return s;
 }
 
+struct Bound {
+  sockaddr_un address;
+  OwnedPath path;
+};
+
 /// Binds our end in the folder, for the client to connect to.
-sockaddr_un bind_in(const VdeFolder& folder, const Fd& s, const VdeClient& client) {
+Bound bind_in(const VdeFolder& folder, const Fd& s, const VdeClient& client) {
   char name[32];
   std::snprintf(name, sizeof name, "/%03u.%d", client.request.number, s.get());
-  const sockaddr_un a = unix_address(folder.path() + name, "its port");
+  // Made before there is a socket that it would have to remove.
+  std::string path = folder.path() + name;
+  const sockaddr_un a = unix_address(path, "its port");
   if (fchmod(s.get(), 0600) != 0 || bind(s.get(), generic(a), sizeof a) != 0)
-    throw_errno(std::string(a.sun_path), errno);
-  return a;
+    throw_errno(path, errno);
+  return {a, OwnedPath(std::move(path))};
 }
 
 }  // namespace
@@ -75,18 +82,19 @@ VdePort::VdePort(VdeClient client, std::shared_ptr<VdeFolder> folder,
                  std::shared_ptr<DatagramBuffers> buffers, const QueueLimits& limits)
     : client_(std::move(client)), folder_(std::move(folder)), epoll_(make_epoll()) {
   Fd s = connected_to(client_);
-  const sockaddr_un ours = bind_in(*folder_, s, client_);
-  path_ = OwnedPath(ours.sun_path);
+  Bound bound = bind_in(*folder_, s, client_);
+  path_ = std::move(bound.path);
   const VdeAccess& access = folder_->access();
   // Root can give it to the client alone; anybody else has to leave it to the mode.
   if (geteuid() == 0)
-    set_access(ours.sun_path, client_.peer.uid, access.group, access.mode & 0700, "its port");
+    set_access(path_.path(), client_.peer.uid, access.group, access.mode & 0700, "its port");
   else
-    set_access(ours.sun_path, static_cast<uid_t>(-1), access.group, access.mode, "its port");
+    set_access(path_.path(), static_cast<uid_t>(-1), access.group, access.mode, "its port");
   data_ = std::make_unique<DatagramSocket>(std::move(s), epoll_.get(), std::move(buffers), limits);
   watch(epoll_, client_.control.get());
-  const ssize_t n = ::send(client_.control.get(), &ours, sizeof ours, MSG_NOSIGNAL | MSG_DONTWAIT);
-  if (n != sizeof ours) throw_errno("answering it", n < 0 ? errno : EPIPE);
+  const ssize_t n = ::send(client_.control.get(), &bound.address, sizeof bound.address,
+                           MSG_NOSIGNAL | MSG_DONTWAIT);
+  if (n != sizeof bound.address) throw_errno("answering it", n < 0 ? errno : EPIPE);
 }
 
 VdePort::~VdePort() = default;

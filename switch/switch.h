@@ -81,6 +81,8 @@ class Switch {
 
   Port* port(PortId id) noexcept;
   std::size_t port_count() const noexcept { return live_.size(); }
+  /// The one that was added first of those that there are; kNoPort: there is none.
+  PortId oldest_port() const noexcept { return live_.empty() ? kNoPort : live_.front(); }
   /// Calls fn(id) for each port; fn must not add or remove any.
   template <typename Fn>
   void each_port(Fn&& fn) const {

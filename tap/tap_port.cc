@@ -172,7 +172,7 @@ std::unique_ptr<sw::Port> TapPort::accept(std::string&) noexcept {
     take(device_->attach());
     ++found_;
     found_at_ = now_;
-    log_.info("the device " + on_.name + " is back");
+    log_.info("the device ", on_.name, " is back");
   } catch (const std::exception&) {
     drop_queues();
     pause();

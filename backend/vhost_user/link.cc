@@ -292,7 +292,7 @@ void Link::run() noexcept {
   while (wait_for_hang_up()) {
     up_.store(false, std::memory_order_relaxed);
     socket_.reset();
-    log_.warning(what_ + " is gone; its plugs wait for it to come back");
+    log_.warning(what_, " is gone; its plugs wait for it to come back");
     std::string told;
     milliseconds pause = kRetry;
     bool started = false;
@@ -301,7 +301,7 @@ void Link::run() noexcept {
       if (started) pause = std::min<milliseconds>(2 * pause, kLongestPause);
       if (stopped(pause)) return;
     } while (!reconnect(told, started));
-    log_.info(what_ + " is back");
+    log_.info(what_, " is back");
   }
 }
 

@@ -7,17 +7,21 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
+#include <cstring>
 
 #include "base/error.h"
 #include "base/fd.h"
+#include "base/folder_names.h"
 #include "base/fork_mark.h"
 #include "base/log.h"
 #include "base/option.h"
 #include "base/port_holder.h"
 #include "base/quiet_child.h"
 #include "base/wire.h"
+#include "tests/base/temp_folder.h"
 
 namespace rp {
 namespace {
@@ -88,6 +92,31 @@ TEST(Log, GoesToTheCallback) {
                 &got);
   log.warning("careful");
   EXPECT_EQ(got, "1careful");
+  log.error(std::string("port "), 7, " of ", std::uint64_t{1} << 63, ": ", std::string_view("no"));
+  EXPECT_EQ(got, "0port 7 of 9223372036854775808: no");
+}
+
+TEST(Log, CutsWhatIsTooLong) {
+  std::size_t length = 0;
+  const Log log(
+      [](void* to, int, const char* s) { *static_cast<std::size_t*>(to) = std::strlen(s); },
+      &length);
+  for (const std::size_t n : {2047u, 2048u, 100'000u}) {
+    log.info(std::string(n, 'x'), 12345, "more");
+    EXPECT_EQ(length, 2047u);
+  }
+}
+
+TEST(FolderNames, AreThoseOfTheFolderAndNoOthers) {
+  const test::TempFolder folder;
+  EXPECT_TRUE(names_in(folder.path()).empty());
+  for (const char* name : {".hidden", "...", "x"})
+    ASSERT_TRUE(Fd(open((folder / name).c_str(), O_CREAT | O_WRONLY, 0600)));
+  auto names = names_in(folder.path());
+  std::sort(names.begin(), names.end());
+  EXPECT_EQ(names, (std::vector<std::string>{"...", ".hidden", "x"}));
+  EXPECT_THROW(names_in(folder / "x"), Error);
+  EXPECT_THROW(names_in(folder / "nowhere"), Error);
 }
 
 struct Settings {

@@ -14,14 +14,18 @@
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
+#include <cstddef>
+#include <cstdlib>
+#include <new>
 #include <random>
 
 namespace rp::test {
 namespace {
 
-thread_local unsigned to_fail = 0, calls = 0;
+thread_local unsigned to_fail = 0, calls = 0, spared = 0;
 thread_local unsigned percent_of_calls = 0, were_disturbed = 0;
 thread_local std::minstd_rand dice;
+std::atomic<unsigned> allocation_to_fail, allocations;
 std::atomic<std::int64_t> monotonic_shift, realtime_shift;
 
 template <typename F>
@@ -41,6 +45,19 @@ bool disturbs() {
   return true;
 }
 
+void* allocate(std::size_t size, std::size_t alignment = alignof(std::max_align_t)) noexcept {
+  const unsigned n = allocation_to_fail.load(std::memory_order_relaxed);
+  if (n != 0 && spared == 0 && ++allocations == n) return nullptr;
+  return std::aligned_alloc(alignment,
+                            (std::max<std::size_t>(size, 1) + alignment - 1) & ~(alignment - 1));
+}
+
+template <typename... A>
+void* allocate_or_throw(A... a) {
+  if (void* p = allocate(a...)) return p;
+  throw std::bad_alloc();
+}
+
 /// Why a call did nothing.
 int whim(bool sends) {
   static constexpr int kWhims[] = {EINTR, EAGAIN, ENOBUFS};
@@ -57,6 +74,20 @@ bool failed() {
   const bool was = to_fail != 0 && calls >= to_fail;
   to_fail = 0;
   return was;
+}
+void fail_allocation(unsigned n) {
+  allocations = 0;
+  allocation_to_fail = n;
+}
+bool allocation_failed() {
+  const unsigned n = allocation_to_fail.exchange(0);
+  return n != 0 && allocations >= n;
+}
+Spared::Spared() noexcept {
+  ++spared;
+}
+Spared::~Spared() {
+  --spared;
 }
 void disturb(unsigned percent, std::uint32_t seed) {
   percent_of_calls = percent;
@@ -75,6 +106,26 @@ void shift_clocks(std::int64_t monotonic_s, std::int64_t realtime_s) {
 }  // namespace rp::test
 
 using namespace rp::test;
+
+// Arrays and nothrow forms of the standard library come to these.
+void* operator new(std::size_t size) {
+  return allocate_or_throw(size);
+}
+void* operator new(std::size_t size, std::align_val_t alignment) {
+  return allocate_or_throw(size, static_cast<std::size_t>(alignment));
+}
+void operator delete(void* p) noexcept {
+  std::free(p);
+}
+void operator delete(void* p, std::size_t) noexcept {
+  std::free(p);
+}
+void operator delete(void* p, std::align_val_t) noexcept {
+  std::free(p);
+}
+void operator delete(void* p, std::size_t, std::align_val_t) noexcept {
+  std::free(p);
+}
 
 #define RP_NEXT(name) static const auto real = next(&::name, #name)
 

@@ -2,7 +2,7 @@
 // faults.h - system calls that fail when a test says so, and a clock that jumps.
 //
 // The program's own definitions stand before libc's, for the library too. What is armed counts for
-// the calls of the thread that armed it; the clock is every thread's.
+// the calls of the thread that armed it; allocations and the clock are every thread's.
 #pragma once
 
 #include <cstdint>
@@ -14,6 +14,17 @@ namespace rp::test {
 void fail_call(unsigned n);
 /// Ends it. True: that call was made, and failed.
 bool failed();
+
+/// Makes the n-th allocation (from 1) of any thread fail: operator new's, as C libraries end the
+/// process.
+void fail_allocation(unsigned n);
+/// Ends it. True: it was made, and failed.
+bool allocation_failed();
+/// While it lives the thread's allocations don't count: those of the test itself.
+struct Spared {
+  Spared() noexcept;
+  ~Spared();
+};
 
 /// So many of a hundred calls that send or receive are interrupted, find no room, or do a part.
 void disturb(unsigned percent, std::uint32_t seed);

@@ -30,20 +30,22 @@ INSTANTIATE_TEST_SUITE_P(Faults, EachCallOf, testing::Values("null", "slirp", "s
                            return locator.substr(0, locator.find(':'));
                          });
 
-TEST_P(EachCallOf, AnOpenMayFail) {
-  test::open_plug(GetParam());  // what the first one keeps for good
+/// Opens the locator again and again, until the n-th of what `fail` arms is not reached any more.
+/// Returns how often the open was refused.
+unsigned refused_opens(const char* locator, void (*fail)(unsigned), bool (*failed)()) {
+  test::open_plug(locator);  // what the first one keeps for good
   unsigned n = 1, refused = 0;
   for (bool reached = true; reached; ++n) {
-    ASSERT_LT(n, 1000u);
+    EXPECT_LT(n, 2000u);
     const process_state before = process_state_now();
     rp_error err = RP_ERROR_INIT;
     rp_plug* plug = nullptr;
-    test::fail_call(n);
-    const int code = rp_plug_open(GetParam(), nullptr, &plug, &err);
-    reached = test::failed();
+    fail(n);
+    const int code = rp_plug_open(locator, nullptr, &plug, &err);
+    reached = failed();
     if (code == RP_OK) {
       // Some can be done without.
-      ASSERT_NE(plug, nullptr);
+      EXPECT_NE(plug, nullptr);
       rp_plug_close(plug);
     } else {
       EXPECT_TRUE(reached) << err.message;
@@ -54,10 +56,19 @@ TEST_P(EachCallOf, AnOpenMayFail) {
     }
     const process_state after = process_state_settled(before);
     EXPECT_EQ(after.descriptors, before.descriptors) << "call " << n;
-    EXPECT_EQ(after.threads, before.threads) << "call " << n;
-    EXPECT_TRUE(test::open_plug(GetParam())) << "a second try";
+    EXPECT_LE(after.threads, before.threads) << "call " << n;
+    EXPECT_TRUE(test::open_plug(locator)) << "a second try";
+    if (testing::Test::HasFailure() || n == 2000) break;
   }
-  EXPECT_GE(refused, 3u) << "of " << n;
+  return refused;
+}
+
+TEST_P(EachCallOf, AnOpenMayFail) {
+  EXPECT_GE(refused_opens(GetParam(), test::fail_call, test::failed), 3u);
+}
+
+TEST_P(EachCallOf, AnOpenMayRunOutOfMemory) {
+  EXPECT_GE(refused_opens(GetParam(), test::fail_allocation, test::allocation_failed), 10u);
 }
 
 TEST(EachCall, OfAnInflightRegionMayFail) {
