@@ -5,8 +5,6 @@
 // receives in turn, so that what is measured is one core's worth of plugs against one of switch.
 #include <getopt.h>
 
-#include <memory>
-
 #include "api/ringplug.h"
 #include "bench/probe.h"
 
@@ -104,53 +102,46 @@ void until_frames_pass(Client& a, Client& b) {
   }
 }
 
-/// Plugs that are there, each with its share of kStations addresses known to the switch.
-class Crowd {
+/// Plugs that are there, and take nothing.
+class Idle {
  public:
-  explicit Crowd(const Options& o) {
+  Idle(const char* locator, std::size_t n) : plugs_(n) {
     rp_error err = RP_ERROR_INIT;
-    for (std::size_t i = 0; i < o.crowd; ++i) {
-      plugs_.emplace_back();
-      if (rp_plug_open(o.locator, nullptr, &plugs_.back(), &err) != RP_OK) fail(err.message);
-    }
-    for (std::size_t n = 0; o.crowd > 0 && n < kStations; ++n) {
-      auto frame = make_frame(60, 0);
-      frame[6] = 6;
-      std::memcpy(&frame[8], &n, 4);
-      // A frame to itself: it is learned, and goes nowhere.
-      std::copy_n(&frame[6], 6, &frame[0]);
-      rp_plug* const plug = plugs_[n % o.crowd];
-      while (rp_plug_send(plug, frame.data(), frame.size()) == RP_ERESOURCES) ::usleep(100);
-    }
-    if (o.crowd > 0) ::usleep(500000);
+    for (rp_plug*& plug : plugs_)
+      if (rp_plug_open(locator, nullptr, &plug, &err) != RP_OK) fail(err.message);
   }
-  ~Crowd() {
+  ~Idle() {
     for (rp_plug* p : plugs_) rp_plug_close(p);
   }
-  Crowd(const Crowd&) = delete;
-  Crowd& operator=(const Crowd&) = delete;
+  Idle(const Idle&) = delete;
+  Idle& operator=(const Idle&) = delete;
+
+  std::size_t size() const { return plugs_.size(); }
+  rp_plug* operator[](std::size_t i) const { return plugs_[i]; }
 
  private:
-  static constexpr std::size_t kStations = 60000;
   std::vector<rp_plug*> plugs_;
 };
 
-/// Plugs that a switch knows, and that take nothing.
-class Stuck {
- public:
-  explicit Stuck(const Options& o) {
-    Options quiet = o;
-    quiet.broadcasts = false;
-    for (unsigned i = 0; i < o.stuck; ++i)
-      plugs_.emplace_back(std::make_unique<Client>(quiet, 2 + i))->send({});
+/// Has the switch know kStations addresses, each plug's share.
+void learn_stations(const Idle& crowd) {
+  constexpr std::size_t kStations = 60000;
+  if (crowd.size() == 0) return;
+  for (std::size_t n = 0; n < kStations; ++n) {
+    auto frame = make_frame(60, 0);
+    frame[6] = 6;
+    std::memcpy(&frame[8], &n, 4);
+    // A frame to itself: it is learned, and goes nowhere.
+    std::copy_n(&frame[6], 6, &frame[0]);
+    rp_plug* const plug = crowd[n % crowd.size()];
+    while (rp_plug_send(plug, frame.data(), frame.size()) == RP_ERESOURCES) ::usleep(100);
   }
-
- private:
-  std::vector<std::unique_ptr<Client>> plugs_;
-};
+  ::usleep(500000);
+}
 
 void latency(const Options& o) {
-  const Crowd crowd(o);
+  const Idle crowd(o.locator, o.crowd);
+  learn_stations(crowd);
   Client a(o, 0), b(o, 1);
   until_frames_pass(a, b);
   const auto send = [&](const Stamp& s) { a.send(s); };
@@ -191,8 +182,8 @@ Counted exchange(Client& a, Client& b, double seconds) {
 }
 
 void flood(const Options& o) {
-  const Crowd crowd(o);
-  const Stuck stuck(o);
+  const Idle crowd(o.locator, o.crowd), stuck(o.locator, o.stuck);
+  learn_stations(crowd);
   Client a(o, 0), b(o, 1);
   until_frames_pass(a, b);
   exchange(a, b, 0.3);
