@@ -6,7 +6,7 @@
 
 namespace rp {
 
-void Log::write(LogLevel level, const char* sentence) const noexcept {
+void Log::emit(LogLevel level, const char* sentence) const noexcept {
   if (fn_) {
     fn_(opaque_, static_cast<int>(level), sentence);
     return;

@@ -27,7 +27,7 @@ class Log {
   void write(LogLevel level, const Parts&... parts) const noexcept {
     Sentence sentence;
     (sentence.add(parts), ...);
-    write(level, sentence.c_str());
+    emit(level, sentence.c_str());
   }
   template <typename... Parts>
   void error(const Parts&... parts) const noexcept {
@@ -64,7 +64,7 @@ class Log {
     std::size_t length_ = 0;
   };
 
-  void write(LogLevel level, const char* sentence) const noexcept;
+  void emit(LogLevel level, const char* sentence) const noexcept;
 
   Fn fn_ = nullptr;
   void* opaque_ = nullptr;

@@ -77,8 +77,8 @@ class Client {
     Stamp stamp;
     std::memcpy(&stamp, got + kEthernet, sizeof stamp);
     std::memcpy(&expected_[kEthernet], &stamp, sizeof stamp);
-    // Whom it is for may be everybody.
-    errors += std::memcmp(got + 6, expected_.data() + 6, expected_.size() - 6) != 0;
+    const std::size_t from = got[0] == 0xff ? 6 : 0;  // a broadcast has an address of its own
+    errors += std::memcmp(got + from, expected_.data() + from, expected_.size() - from) != 0;
     return stamp;
   }
 

@@ -19,8 +19,8 @@ constexpr unsigned kTick = 200;
 /// The NE2000 says that it is ready whenever it is on, and drops what its few kilobytes of memory
 /// have no room for; how much the guest has taken out is not told. So we keep count: the frames in
 /// the card are a queue, a TCP acknowledgment tells how far the guest has come, any other frame of
-/// its own that it took one at least. When it is silent, the time that the line would take is
-/// waited. The other cards say when they are full.
+/// its own that it took one at least. A guest that says nothing for a while gets some all the same:
+/// not everything is answered. The other cards say when they are full.
 class Room {
  public:
   explicit Room(bool guessed) noexcept : guessed_(guessed) {}
@@ -30,7 +30,8 @@ class Room {
   /// The card was given this frame.
   void take(std::span<const std::uint8_t> frame) noexcept {
     if (!guessed_) return;
-    const auto bytes = static_cast<unsigned>((frame.size() + kCrc + kPage - 1) / kPage * kPage);
+    const auto bytes =
+        static_cast<unsigned>((frame.size() + kOverhead + kPage - 1) / kPage * kPage);
     held_[(first_ + count_++) % held_.size()] = {bytes, segment_of(frame)};
     bytes_ += bytes;
     filling_ = bytes_ + kLargest <= kCapacity;
@@ -38,20 +39,25 @@ class Room {
 
   void guest_sent(std::span<const std::uint8_t> frame) noexcept {
     silent_ = 0;
-    if (count_ > 0) taken(std::max(1u, acknowledged(segment_of(frame))));
+    if (count_ == 0) return;
+    const Segment reply = segment_of(frame);
+    const unsigned n = acknowledged(reply);
+    // Its own data may go out while it has taken nothing.
+    if (n > 0 || !reply.has_data || !awaited(reply)) taken(std::max(n, 1u));
   }
 
   void ticked() noexcept {
     if (filling_ || ++silent_ < kSilence) return;
     silent_ = 0;
-    taken(kRefill);
+    while (!filling_) taken(1);
   }
 
  private:
-  /// The card keeps a frame in pages of 256 bytes, with its checksum, and has 16 KiB for all.
+  /// The card keeps a frame in pages of 256 bytes, with a header and its checksum. It has 16 KiB,
+  /// of which a driver takes some for what it sends, and never fills the last page.
   static constexpr unsigned kPage = 256;
-  static constexpr unsigned kCrc = 4;
-  static constexpr unsigned kLargest = (kMaxFrame + kCrc + kPage - 1) / kPage * kPage;
+  static constexpr unsigned kOverhead = 8;
+  static constexpr unsigned kLargest = (kMaxFrame + kOverhead + kPage - 1) / kPage * kPage;
   static constexpr unsigned kCapacity = 6 * kLargest;
   /// Largest frames that must fit before the card is filled again. A guest that finds two
   /// acknowledges both at once; fed one by one, it would spend a frame on each.
@@ -69,8 +75,14 @@ class Room {
   /// How many frames are out of the card, as the guest has acknowledged the last of them.
   unsigned acknowledged(const Segment& reply) const noexcept {
     unsigned n = count_;
-    while (n > 0 && !reply.acknowledges(held(n - 1).segment)) --n;
+    while (n > 0 && !held(n - 1).segment.acknowledged_by(reply)) --n;
     return n;
+  }
+
+  bool awaited(const Segment& reply) const noexcept {
+    for (unsigned n = 0; n < count_; ++n)
+      if (held(n).segment.answered_by(reply)) return true;
+    return false;
   }
 
   void taken(unsigned frames) noexcept {

@@ -14,13 +14,17 @@ namespace rp::bochs {
 /// All zero for a frame without TCP. The guest chooses what stands there: it is a hint.
 struct Segment {
   std::uint16_t sport = 0, dport = 0;
-  std::uint32_t end = 0;  ///< sequence number after the last byte, without SYN and FIN
+  bool has_data = false, has_ack = false;
+  std::uint32_t end = 0;  ///< sequence number after the last byte of data
   std::uint32_t ack = 0;
 
+  /// Data that the other one may acknowledge.
+  bool answered_by(const Segment& other) const noexcept {
+    return has_data && other.has_ack && sport == other.dport && dport == other.sport;
+  }
   /// RFC 9293, 3.4: sequence numbers wrap.
-  bool acknowledges(const Segment& other) const noexcept {
-    return sport != 0 && sport == other.dport && dport == other.sport &&
-           static_cast<std::int32_t>(ack - other.end) >= 0;
+  bool acknowledged_by(const Segment& other) const noexcept {
+    return answered_by(other) && static_cast<std::int32_t>(other.ack - end) >= 0;
   }
 };
 
@@ -42,8 +46,13 @@ inline Segment segment_of(std::span<const std::uint8_t> frame) noexcept {
   }
   const auto tcp = read_at<sw::TcpHeader>(frame, at);
   if (!tcp || payload < sizeof *tcp || payload < tcp->header_len()) return {};
-  return {tcp->sport.get(), tcp->dport.get(),
-          tcp->seq.get() + static_cast<std::uint32_t>(payload - tcp->header_len()), tcp->ack.get()};
+  const auto data = static_cast<std::uint32_t>(payload - tcp->header_len());
+  return {.sport = tcp->sport.get(),
+          .dport = tcp->dport.get(),
+          .has_data = data > 0,
+          .has_ack = (tcp->flags & sw::kTcpAck) != 0,
+          .end = tcp->seq.get() + data,
+          .ack = tcp->ack.get()};
 }
 
 }  // namespace rp::bochs

@@ -34,6 +34,10 @@ OwnedPath& OwnedPath::operator=(OwnedPath&& other) noexcept {
   return *this;
 }
 
+void OwnedPath::rename(std::string path) noexcept {
+  if (!path_.empty()) path_ = std::move(path);
+}
+
 OwnedPath::~OwnedPath() {
   struct stat st;
   if (path_.empty() || lstat(path_.c_str(), &st) != 0 || st.st_dev != device_ ||

@@ -21,6 +21,10 @@ class OwnedPath {
   OwnedPath& operator=(OwnedPath&& other) noexcept;
 
   const std::string& path() const noexcept { return path_; }
+  /// It is known by another name from now on; what is not owned stays so.
+  void rename(std::string path) noexcept;
+  /// It stays where it is.
+  void disown() noexcept { path_.clear(); }
 
  private:
   std::string path_;

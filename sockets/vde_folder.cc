@@ -70,6 +70,14 @@ std::string absolute(const std::string& path, const std::string& what) {
   return a;
 }
 
+std::vector<std::string> names_of(const std::string& folder, const std::string& what) {
+  try {
+    return names_in(folder);
+  } catch (const Error& e) {
+    throw Error(e.code(), what + ": " + e.what());
+  }
+}
+
 void check_length(const std::string& path, const std::string& what) {
   if (path.size() > kLongestPath)
     throw Error(Errc::invalid, what + ": " + path + " is longer than " +
@@ -85,6 +93,7 @@ VdeFolder::VdeFolder(const std::string& path, const VdeAccess& access, const std
   for (int i = 0; !held_ && i < kTries; ++i) {
     // Copied before there is a folder that it would have to remove.
     std::string mine = path_;
+    ours_.disown();  // somebody took it away
     if (mkdir(path_.c_str(), 0700) == 0)
       ours_ = OwnedPath(std::move(mine));
     else if (errno != EEXIST)
@@ -98,8 +107,9 @@ VdeFolder::VdeFolder(const std::string& path, const VdeAccess& access, const std
   char real[PATH_MAX];
   if (!held_ || !realpath(path_.c_str(), real)) throw_errno(what_ + ": " + path_, errno);
   path_ = real;
+  ours_.rename(path_);
   check_length(path_, what_);
-  for (const std::string& name : names_in(path_)) {
+  for (const std::string& name : names_of(path_, what_)) {
     stale_ = stale_ || name == "ctl";
     const std::string at = path_ + "/" + name;
     if (name == "ctl" || (is_data_name(name) && is_socket(at)) || !is_there(at)) continue;
@@ -118,7 +128,7 @@ UnixListener VdeFolder::listen() {
   UnixListener l = listen_at(control());
   // Whoever died here would have taken the folder away.
   if (stale_) ours_ = OwnedPath(path_);
-  for (const std::string& name : names_in(path_)) {
+  for (const std::string& name : names_of(path_, what_)) {
     const std::string at = path_ + "/" + name;
     if (is_data_name(name) && is_socket(at) && is_dead(at)) unlink(at.c_str());
   }

@@ -25,7 +25,8 @@ namespace {
 thread_local unsigned to_fail = 0, calls = 0, spared = 0;
 thread_local unsigned percent_of_calls = 0, were_disturbed = 0;
 thread_local std::minstd_rand dice;
-std::atomic<unsigned> allocation_to_fail, allocations;
+std::atomic<unsigned> allocations_left;  ///< until one fails; 0: none will
+std::atomic<bool> allocation_refused;
 std::atomic<std::int64_t> monotonic_shift, realtime_shift;
 
 template <typename F>
@@ -46,8 +47,13 @@ bool disturbs() {
 }
 
 void* allocate(std::size_t size, std::size_t alignment = alignof(std::max_align_t)) noexcept {
-  const unsigned n = allocation_to_fail.load(std::memory_order_relaxed);
-  if (n != 0 && spared == 0 && ++allocations == n) return nullptr;
+  unsigned left = spared == 0 ? allocations_left.load() : 0;
+  while (left != 0 && !allocations_left.compare_exchange_weak(left, left - 1)) {
+  }
+  if (left == 1) {
+    allocation_refused = true;
+    return nullptr;
+  }
   return std::aligned_alloc(alignment,
                             (std::max<std::size_t>(size, 1) + alignment - 1) & ~(alignment - 1));
 }
@@ -76,12 +82,12 @@ bool failed() {
   return was;
 }
 void fail_allocation(unsigned n) {
-  allocations = 0;
-  allocation_to_fail = n;
+  allocation_refused = false;
+  allocations_left = n;
 }
 bool allocation_failed() {
-  const unsigned n = allocation_to_fail.exchange(0);
-  return n != 0 && allocations >= n;
+  allocations_left = 0;
+  return allocation_refused.exchange(false);
 }
 Spared::Spared() noexcept {
   ++spared;

@@ -48,6 +48,7 @@ Frame tcp(Ports ports, std::uint32_t seq, std::uint32_t ack, std::size_t payload
   header.seq = Be32(seq);
   header.ack = Be32(ack);
   header.data_offset = 5 << 4;
+  header.flags = sw::kTcpAck;
   append(frame, header);
   frame.resize(frame.size() + payload);
   return frame;
@@ -110,6 +111,30 @@ TEST(BochsRoom, AnyFrameOfTheGuestsIsASignThatOneIsOut) {
   }
 }
 
+TEST(BochsRoom, DataOfTheGuestsOwnShowsNothing) {
+  Room room(true);
+  std::uint32_t seq = kStart;
+  fill(room, seq);
+  for (int i = 0; i < 10; ++i) room.guest_sent(tcp(kFromGuest, 7, kStart, 100));
+  EXPECT_FALSE(room.left());
+  room.guest_sent(tcp(kFromGuest, 7, kStart + 2 * kPayload, 100));
+  EXPECT_EQ(fill(room, seq), 2u);
+}
+
+TEST(BochsRoom, WhatHasNoDataIsNotAcknowledged) {
+  Room room(true);
+  while (room.left()) room.take(tcp(kToGuest, kStart, 0, 0));
+  room.guest_sent(tcp(kFromGuest, 7, kStart, 0));
+  EXPECT_FALSE(room.left());
+}
+
+TEST(BochsRoom, AnswersWithoutTheFlagAcknowledgeNothing) {
+  Frame frame = tcp(kFromGuest, 0, kStart + 6 * kPayload, 0);
+  EXPECT_TRUE(segment_of(frame).has_ack);
+  frame[14 + 20 + 13] = sw::kTcpRst;
+  EXPECT_FALSE(segment_of(frame).has_ack);
+}
+
 TEST(BochsRoom, ALyingLengthIsNoSegment) {
   Frame frame = tcp(kFromGuest, 7, 9, 0);
   ASSERT_EQ(segment_of(frame).sport, 5000);
@@ -127,6 +152,18 @@ TEST(BochsRoom, SmallFramesCountAsTheirPages) {
   unsigned n = 0;
   for (; room.left() && n < 1000; ++n) room.take(Frame(60));
   EXPECT_EQ(n, 31u);  // the largest would not fit any more
+  unsigned ticks = 0;
+  for (; !room.left() && ticks < 1000; ++ticks) room.ticked();
+  EXPECT_EQ(ticks * kTick, 7200u);
+  for (n = 0; room.left() && n < 1000; ++n) room.take(Frame(248));
+  EXPECT_EQ(n, 7u);
+}
+
+TEST(BochsRoom, AHeaderAndAChecksumCountToo) {
+  Room room(true);
+  unsigned n = 0;
+  for (; room.left() && n < 1000; ++n) room.take(Frame(249));
+  EXPECT_EQ(n, 16u);
 }
 
 TEST(BochsRoom, ASilentGuestGetsTwoNowAndThen) {

@@ -60,6 +60,23 @@ TEST(VdeFolder, ComesAndGoes) {
   EXPECT_TRUE(fs::is_empty(t.path()));
 }
 
+TEST(VdeFolder, OneThatWeMadeHasItsModeByWhateverName) {
+  const TempFolder tmp;
+  ASSERT_EQ(mkdir((tmp / "real").c_str(), 0700), 0);
+  ASSERT_EQ(symlink("real", (tmp / "link").c_str()), 0);
+  const auto mode = [](const std::string& path) {
+    const Open o(path);
+    struct stat st {};
+    EXPECT_EQ(stat(path.c_str(), &st), 0);
+    return st.st_mode & 07777;
+  };
+  const auto plain = mode(tmp / "real/a");
+  EXPECT_NE(plain, 0700u);
+  EXPECT_EQ(mode(tmp / "link/a"), plain);
+  EXPECT_EQ(mode(tmp / "real/../real/a"), plain);
+  EXPECT_FALSE(fs::exists(tmp / "real/a"));
+}
+
 TEST(VdeFolder, ASecondSwitchIsToldWhoIsThere) {
   const TempFolder t;
   const Open o(t / "net");

@@ -2,8 +2,8 @@
 """bench_bochs.py - HTTP in Bochs: iPXE on Bochs' own ethmod=slirp and on ethmod=ringplug.
 
 The two take turns, each booted anew; a file of 10 MiB is fetched some times in each boot, and the
-time from one request to the next counts. A boot is compared with the one beside it: the speed of a machine that others
-use too changes more from minute to minute than between the two.
+time from one request to the next counts. A boot is compared with the one beside it: the speed of a
+machine that others use too changes more from minute to minute than between the two.
 """
 
 import argparse
