@@ -99,12 +99,6 @@ class Session {
     turns(4);
     host_.hang_up();
     turns(2);
-    // libslirp gives frames up that wait for an ARP answer after a second, but loses them at its
-    // end. Its timers may send once more meanwhile.
-    for (int i = 0; i < 8; ++i) {
-      now_ += 2s;
-      turns(2);
-    }
   }
 
  private:
@@ -173,8 +167,8 @@ class Session {
 
 }  // namespace
 
-// What libslirp still holds for an ARP answer is lost at its end, in spite of the time that run()
-// gives it. Only the slow unwinder sees past GLib to who allocated.
+// libslirp loses at its end what waits for an ARP answer. Only the slow unwinder sees past GLib to
+// who allocated.
 extern "C" const char* __asan_default_options() {
   return "fast_unwind_on_malloc=0";
 }

@@ -12,7 +12,6 @@
 #include <sys/types.h>
 
 #include <string>
-#include <vector>
 
 #include "base/fd.h"
 #include "base/unix_socket.h"
