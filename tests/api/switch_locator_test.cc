@@ -17,6 +17,7 @@
 #include "tests/api/switch_host.h"
 #include "tests/backend/scale.h"
 #include "tests/base/runtime.h"
+#include "tests/base/soon.h"
 
 namespace rp::test {
 namespace {
@@ -33,15 +34,6 @@ PlugHandle join_lan0(unsigned offloads = 0) {
   options.log = ignore;
   options.offloads = offloads;
   return open_plug("switch:lan0", &options);
-}
-
-bool soon(const std::function<bool()>& is) {
-  const auto end = Clock::now() + 20s;
-  while (!is()) {
-    if (Clock::now() > end) return false;
-    std::this_thread::sleep_for(1ms);
-  }
-  return true;
 }
 
 /// A frame that tells its number in bytes 14 to 17 and follows from that.

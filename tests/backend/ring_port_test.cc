@@ -15,11 +15,13 @@
 #include "tests/backend/frames.h"
 #include "tests/backend/mock_driver.h"
 #include "tests/backend/scale.h"
+#include "tests/base/resident.h"
 
 namespace rp::backend {
 namespace {
 
 using sw::Offload;
+using test::resident;
 
 constexpr std::uint32_t kHeader = 12;
 constexpr std::uint64_t kOut = PlugLayout::kFromArena;  ///< where the driver's frames lie
@@ -414,16 +416,6 @@ TEST(RingPortTest, NothingIsSeenBeforeFlush) {
 }
 
 // Hostile drivers at the level of frames.
-
-/// Bytes of memory in use. A sanitizer keeps what was freed, so there it says nothing.
-std::size_t resident() {
-  if (kSanitized) return 0;
-  std::size_t pages = 0, rss = 0;
-  FILE* f = std::fopen("/proc/self/statm", "re");
-  if (f && std::fscanf(f, "%zu %zu", &pages, &rss) != 2) rss = 0;
-  if (f) std::fclose(f);
-  return rss * 4096;
-}
 
 TEST(RingPortTest, T_RING_13_SubmitsForEverNeverReaps) {
   Guest g;

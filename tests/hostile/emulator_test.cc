@@ -9,15 +9,15 @@
 #include <unistd.h>
 
 #include <chrono>
-#include <fstream>
-#include <functional>
 #include <random>
 #include <thread>
 
 #include "tests/api/handles.h"
 #include "tests/api/process_state.h"
 #include "tests/backend/scale.h"
+#include "tests/base/resident.h"
 #include "tests/base/runtime.h"
+#include "tests/base/soon.h"
 #include "tests/hostile/pattern.h"
 #include "tests/tools/child.h"
 
@@ -25,6 +25,7 @@ namespace rp {
 namespace {
 
 using namespace std::chrono_literals;
+using test::soon;
 
 class Emulator {
  public:
@@ -53,22 +54,6 @@ class Emulator {
  private:
   pid_t pid_ = 0;
 };
-
-bool soon(const std::function<bool()>& what) {
-  const auto end = std::chrono::steady_clock::now() + 20s;
-  while (!what()) {
-    if (std::chrono::steady_clock::now() > end) return false;
-    std::this_thread::sleep_for(1ms);
-  }
-  return true;
-}
-
-long resident_kib() {
-  std::ifstream statm("/proc/self/statm");
-  long size = 0, resident = 0;
-  statm >> size >> resident;
-  return resident * sysconf(_SC_PAGESIZE) / 1024;
-}
 
 class Emulators : public testing::Test {
  protected:
@@ -150,12 +135,12 @@ TEST_F(Emulators, AStoppedOneHoldsUpNobodyAndGoesOn) {
   until_quiet(other);
 
   const std::uint32_t warm = 5'000, frames = 50'000;
-  long before = 0;
+  std::size_t before = 0;
   std::size_t received = 0;
   std::vector<std::uint8_t> frame(1514);
   for (std::uint32_t number = 0; number < frames; ++number) {
     // By then the rings, and the queue of the stopped one, have all the memory that they take.
-    if (number == warm) before = resident_kib();
+    if (number == warm) before = test::resident();
     test::write_pattern(frame, 3, number);
     while (rp_plug_send(steady_.get(), frame.data(), frame.size()) == RP_ERESOURCES)
       drain(other, 3, &received);
@@ -169,10 +154,8 @@ TEST_F(Emulators, AStoppedOneHoldsUpNobodyAndGoesOn) {
     drain(other, 3, &received);
     return received == frames;
   })) << received;
-  // 65 MiB were sent. The sanitizers keep what was freed for a while.
-  if (!backend::kSanitized) {
-    EXPECT_LT(resident_kib() - before, 1024) << "KiB";
-  }
+  // 65 MiB were sent.
+  EXPECT_LT(test::resident(), before + (std::size_t{1} << 20));
 
   until_quiet(steady_);
   emulator.signal(SIGCONT);

@@ -4,8 +4,7 @@
 
 #include <algorithm>
 
-#include <fstream>
-
+#include "tests/base/resident.h"
 #include "tests/slirp/nat_world.h"
 
 namespace rp::test {
@@ -100,21 +99,6 @@ TEST(NatHostile, T_NAT_2_LengthBeyondTheFrameGetsNoAnswer) {
   EXPECT_EQ(refused(w, "ip-header") - before, 4u);
 }
 
-std::size_t resident_kib() {
-  std::ifstream in("/proc/self/statm");
-  std::size_t all = 0, resident = 0;
-  in >> all >> resident;
-  return resident * 4;
-}
-
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-constexpr bool kSanitized = true;
-#elif defined(__has_feature)
-constexpr bool kSanitized = __has_feature(address_sanitizer) || __has_feature(thread_sanitizer);
-#else
-constexpr bool kSanitized = false;
-#endif
-
 /// Two pieces of one datagram to the gateway's echo.
 void ping_in_pieces(Guest& g, std::uint16_t id) {
   Data rest;
@@ -162,13 +146,13 @@ TEST(NatHostile, T_NAT_9_UnfinishedFragmentsAreBounded) {
   World w;
   Guest &g = w.add_guest(), &other = w.add_guest();
   Data payload(600);
-  const std::size_t before = resident_kib();
+  const std::size_t before = test::resident();
   for (std::size_t i = 0; i < kMany; ++i) {
     const Ip4 ip{g.ip, kFar, 64, static_cast<std::uint16_t>(i),
                  static_cast<std::uint16_t>(i % 3 ? kMore | (i % 8000) : kMore)};
     w.inject(g.port, ipv4(g.mac, ip, sw::kProtoUdp, udp(5000, 9, payload)));
   }
-  EXPECT_TRUE(kSanitized || resident_kib() < before + 32 * 1024);
+  EXPECT_LT(test::resident(), before + (std::size_t{32} << 20));
   EXPECT_GT(refused(w, "fragment") + refused(w, "udp-header"), kMany - 20000);
   ping_in_pieces(other, 3);
   EXPECT_TRUE(w.until([&] { return !other.messages.empty(); }));

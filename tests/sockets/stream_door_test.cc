@@ -21,7 +21,7 @@ namespace {
 
 using test::Bytes;
 using test::ethernet;
-using test::eventually;
+using test::soon;
 using test::StreamPeer;
 using test::TempFolder;
 
@@ -157,9 +157,9 @@ TEST_F(StreamDoorTest, WhoLiesAboutLengthsIsHungUpOnAndTheOthersGoOn) {
   for (int i = 0; i < 1000; ++i) ASSERT_TRUE(empty.say({0, 0, 0, 0}));
   ASSERT_TRUE(half.say({0, 0, 0, 100, 1, 2, 3}));
   expect_talk(a, b);
-  EXPECT_TRUE(eventually([&] { return net.counter("stream.empty-frames") == 1000; }));
+  EXPECT_TRUE(soon([&] { return net.counter("stream.empty-frames") == 1000; }));
   ASSERT_TRUE(empty.send(ethernet(kAll, 0x020000000009, 5)));
-  EXPECT_TRUE(eventually([&] { return net.counter("drop.runt") == 1; }));
+  EXPECT_TRUE(soon([&] { return net.counter("drop.runt") == 1; }));
 }
 
 TEST_F(StreamDoorTest, LiarsDoNotFillTheLog) {
@@ -216,7 +216,7 @@ TEST_F(StreamDoorTest, OutOfDescriptorsItLooksAgain) {
   ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &none), 0);
   const sockaddr_un at = unix_address(path(), "peer");
   EXPECT_EQ(connect(socket.get(), reinterpret_cast<const sockaddr*>(&at), sizeof at), 0);
-  const bool backed_off = eventually([&] { return net.counter("door.back-offs") > 0; });
+  const bool backed_off = soon([&] { return net.counter("door.back-offs") > 0; });
   ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &before), 0);
   EXPECT_TRUE(backed_off);
   ASSERT_TRUE(net.has_ports(3));
@@ -248,12 +248,12 @@ TEST_F(StreamDoorTest, AnUplinkWaitsForItsPeerAndComesBack) {
     Net far;
     far.door(path());
     const StreamPeer there(path());
-    ASSERT_TRUE(eventually([&] { return net.link("uplink"); }));
+    ASSERT_TRUE(soon([&] { return net.link("uplink"); }));
     ASSERT_TRUE(far.has_ports(3));
     expect_talk(here, there);
     EXPECT_EQ(net.counter("stream.connections"), static_cast<std::uint64_t>(i));
   }
-  ASSERT_TRUE(eventually([&] { return !net.link("uplink"); }));
+  ASSERT_TRUE(soon([&] { return !net.link("uplink"); }));
   const std::string log = net.logged();
   EXPECT_LT(std::count(log.begin(), log.end(), '\n'), 10) << log;
 }
@@ -267,7 +267,7 @@ TEST_F(StreamDoorTest, AnUplinkOverTcp) {
   EXPECT_FALSE(net.link("uplink"));
   Net far;
   far.door(target);
-  ASSERT_TRUE(eventually([&] { return net.link("uplink"); }));
+  ASSERT_TRUE(soon([&] { return net.link("uplink"); }));
   const StreamPeer there(tcp_to(port));
   ASSERT_TRUE(far.has_ports(3));
   ASSERT_TRUE(net.has_ports(3));
@@ -279,7 +279,7 @@ TEST_F(StreamDoorTest, AnUplinkWhosePeerLies) {
   const UnixListener listener(a, 8, "peer");
   net.uplink(path());
   Fd first;
-  ASSERT_TRUE(eventually([&] {
+  ASSERT_TRUE(soon([&] {
     first.reset(accept4(listener.fd(), nullptr, nullptr, SOCK_CLOEXEC));
     return static_cast<bool>(first);
   }));
@@ -288,7 +288,7 @@ TEST_F(StreamDoorTest, AnUplinkWhosePeerLies) {
   EXPECT_TRUE(liar.hung_up());
   EXPECT_NE(net.logged().find("2147483648 bytes"), std::string::npos) << net.logged();
   Fd again;
-  EXPECT_TRUE(eventually([&] {
+  EXPECT_TRUE(soon([&] {
     again.reset(accept4(listener.fd(), nullptr, nullptr, SOCK_CLOEXEC));
     return static_cast<bool>(again);
   })) << "tried again";

@@ -17,21 +17,10 @@
 
 #include "base/unix_socket.h"
 #include "sockets/stream_socket.h"
+#include "tests/base/soon.h"
 #include "tests/switch/fake_port.h"
 
 namespace rp::test {
-
-/// Longer than anything takes, even sanitized on a busy machine.
-inline constexpr std::chrono::seconds kStreamPatience{20};
-
-inline bool eventually(const std::function<bool()>& what) {
-  const auto until = std::chrono::steady_clock::now() + kStreamPatience;
-  while (!what()) {
-    if (std::chrono::steady_clock::now() > until) return false;
-    std::this_thread::sleep_for(std::chrono::milliseconds(2));
-  }
-  return true;
-}
 
 /// A frame as it goes through the stream.
 inline Bytes framed(const Bytes& frame, sockets::Framing framing = sockets::Framing::qemu) {
@@ -110,7 +99,7 @@ class StreamPeer {
       if (poll(&p, 1, 0) == 1) return true;
       pump();
     }
-    return poll(&p, 1, static_cast<int>(std::chrono::milliseconds(kStreamPatience).count())) == 1;
+    return poll(&p, 1, static_cast<int>(kPatience.count())) == 1;
   }
   bool read(Bytes& to) const {
     for (std::size_t at = 0; at < to.size();) {

@@ -20,23 +20,15 @@
 #include "base/fd.h"
 #include "base/unix_socket.h"
 #include "sockets/vde_request.h"
+#include "tests/base/soon.h"
 
 namespace rp::test {
 
 using Bytes = std::vector<std::uint8_t>;
 
-/// Longer than anything takes, even sanitized on a busy machine.
-inline constexpr int kPatienceMs = 20'000;
+inline constexpr int kPatienceMs = kPatience.count();
 /// For what must not come.
 inline constexpr int kMomentMs = 50;
-
-inline bool soon(const std::function<bool()>& what) {
-  for (int i = 0; i < kPatienceMs / 5; ++i) {
-    if (what()) return true;
-    std::this_thread::sleep_for(std::chrono::milliseconds(5));
-  }
-  return what();
-}
 
 inline bool readable(int fd, int ms) {
   pollfd p{fd, POLLIN, 0};

@@ -13,23 +13,15 @@
 #include "tests/backend/scale.h"
 #include "tests/backend/sigbus_handled.h"
 #include "tests/backend/vhost_user/front_end.h"
+#include "tests/base/resident.h"
 
 namespace rp::backend::vhost_user {
 namespace {
 
 using test::ethernet;
+using test::resident;
 
 constexpr std::uint64_t kMacA = 0x020000000001, kMacB = 0x020000000002, kAll = 0xffffffffffff;
-
-/// Bytes of memory in use. A sanitizer keeps what was freed, so there it says nothing.
-std::size_t resident() {
-  if (kSanitized) return 0;
-  std::size_t pages = 0, rss = 0;
-  FILE* f = std::fopen("/proc/self/statm", "re");
-  if (f && std::fscanf(f, "%zu %zu", &pages, &rss) != 2) rss = 0;
-  if (f) std::fclose(f);
-  return rss * 4096;
-}
 
 TEST(VhostUserHostileTest, T_RING_4_FlippedWhileServed) {
   Guest::Options o;

@@ -21,23 +21,17 @@
 #include "base/error.h"
 #include "tests/backend/frames.h"
 #include "tests/base/runtime.h"
+#include "tests/base/soon.h"
 
 namespace rp::backend {
+
+using test::soon;
 
 inline constexpr sw::Offloads kAllOffloads{true, true, true, true, true};
 
 inline bool readable(int fd, int timeout_ms = 0) {
   pollfd p{fd, POLLIN, 0};
   return poll(&p, 1, timeout_ms) == 1;
-}
-
-/// Waits up to 20 s.
-inline bool soon(const std::function<bool()>& is) {
-  for (int i = 0; i < 20'000; ++i) {
-    if (is()) return true;
-    poll(nullptr, 0, 1);
-  }
-  return false;
 }
 
 inline Log quiet() {
