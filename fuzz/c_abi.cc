@@ -41,8 +41,7 @@ class Session {
     // Plugs may outlive their switch.
     if (ports_.size() & 1) rp_switch_free(std::exchange(sw_, nullptr));
     for (auto* p : plugs_) {
-      char byte;
-      if (!sw_) RP_CHECK(rp_plug_send(p, "x", 1) < 0 && rp_plug_recv(p, &byte, 1) <= 1);
+      if (!sw_) use_without_switch(*p);
       rp_plug_close(p);
     }
     rp_switch_free(sw_);
@@ -96,6 +95,18 @@ class Session {
     const unsigned n = in.byte();
     last_port_ = n < ports_.size() ? ports_[n] : n < 200 ? n : in.u32();
     return last_port_;
+  }
+
+  static constexpr int kRing = 1024;  ///< frames that can wait, at most
+
+  /// What waits is still to be had.
+  static void use_without_switch(rp_plug& p) {
+    RP_CHECK(rp_plug_send(&p, "x", 1) == RP_ECLOSED);
+    char byte;
+    ssize_t got;
+    for (int waiting = 0; (got = rp_plug_recv(&p, &byte, 1)) > 0; ++waiting)
+      RP_CHECK(got <= static_cast<ssize_t>(RP_MAX_FRAME) && waiting < kRing);
+    RP_CHECK(got == RP_ECLOSED);
   }
 
   void join(Input& in) {
