@@ -10,6 +10,7 @@
 #include <cstring>
 
 #include "slirp/ack_filter.h"
+#include "switch/offload.h"
 
 namespace rp::slirp {
 namespace {
@@ -17,6 +18,8 @@ namespace {
 /// What the NAT may produce in one look at its sockets: 64 flows with a full 64 KiB window each.
 constexpr std::size_t kQueueBytes = std::size_t{4} << 20;
 constexpr std::size_t kQueueFrames = 4096;
+/// Bytes: a copy of what is longer costs more than a turn of its own; joining gains nothing.
+constexpr std::size_t kLong = 16384;
 
 sw::Ip6Addr bytes_of(const in6_addr& a) {
   sw::Ip6Addr out;
@@ -49,6 +52,12 @@ bool addressed_to_us(const sw::Frame& f) {
   return dst && (dst->is_group() || gateways_mac(*dst));
 }
 
+/// libslirp has just summed what it sends of TCP, so nobody need sum it again.
+void vouch(sw::Frame& f) {
+  sw::Layers l;
+  if (sw::locate(f, l) && l.proto == sw::kProtoTcp) f.offload.flags = VIRTIO_NET_HDR_F_DATA_VALID;
+}
+
 Fd open_directory(const std::string& path) {
   if (path.empty()) return {};
   Fd fd(open(path.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
@@ -72,9 +81,14 @@ SlirpPort::~SlirpPort() {
 }
 
 void SlirpPort::to_guest(std::span<const std::uint8_t> frame) noexcept {
-  if (!guard_->from_nat(frame, now_)) {
+  if (!guard_->from_nat(frame, now_))
     ++inconsistent_;
-  } else if (queue_.size() > lent_ && supersedes(frame, queue_.back())) {
+  else if (!pass(frame))
+    keep(frame);
+}
+
+void SlirpPort::keep(std::span<const std::uint8_t> frame) noexcept {
+  if (queue_.size() > lent_ && supersedes(frame, queue_.back())) {
     std::copy(frame.begin(), frame.end(), queue_.back().begin());
     ++acks_saved_;
   } else if (!queue_.push(frame)) {
@@ -84,9 +98,31 @@ void SlirpPort::to_guest(std::span<const std::uint8_t> frame) noexcept {
 
 void SlirpPort::receive(sw::Burst& burst, Instant now) noexcept {
   now_ = now;
-  if (queue_.empty()) nat_->run(now);
-  for (lent_ = 0; lent_ < queue_.size() && burst.add(queue_.at(lent_)); ++lent_) {
+  if (queue_.empty()) {
+    burst_ = &burst;
+    nat_->run(now);
+    burst_ = nullptr;
   }
+  lend(burst);
+}
+
+void SlirpPort::lend(sw::Burst& burst) noexcept {
+  for (lent_ = 0; lent_ < queue_.size() && burst.add(queue_.at(lent_)); ++lent_)
+    vouch(burst[burst.size() - 1]);
+}
+
+/// Forwards a long frame, and whatever waits before it, without a copy. False: it is to wait.
+bool SlirpPort::pass(std::span<const std::uint8_t> frame) noexcept {
+  if (frame.size() < kLong || !burst_ || !burst_->forwards()) return false;
+  while (!queue_.empty()) {
+    lend(*burst_);
+    burst_->hand_over();
+    release();
+  }
+  burst_->add(frame);
+  vouch((*burst_)[0]);
+  burst_->hand_over();
+  return true;
 }
 
 void SlirpPort::release() noexcept {

@@ -47,20 +47,8 @@ std::uint32_t sum_from(const Frame& f, std::uint32_t from, std::uint32_t sum) no
   return sum;
 }
 
-template <typename Ip>
-std::uint32_t pseudo_of(const Frame& f, std::uint32_t l3, std::uint32_t l4_len) noexcept {
-  const auto ip = read_at<Ip>(f.head_bytes(), l3).value_or(Ip{});
-  return pseudo_sum(ip, kProtoTcp, l4_len);
-}
-
 std::uint32_t pseudo_of(const Frame& f, bool v6, std::uint32_t l3, std::uint32_t l4) noexcept {
-  const std::uint32_t l4_len = f.len - l4;
-  return v6 ? pseudo_of<Ipv6Header>(f, l3, l4_len) : pseudo_of<Ipv4Header>(f, l3, l4_len);
-}
-
-/// What the checksum field holds while the checksum is left to do (virtio 1.2, 5.1.6.2).
-std::uint16_t partial(std::uint32_t pseudo) noexcept {
-  return static_cast<std::uint16_t>(~checksum_finish(pseudo));
+  return pseudo_of(f, Layers{v6 ? kEtherIpv6 : kEtherIpv4, kProtoTcp, l3, l4, 0});
 }
 
 void patch_ipv4(Frame& f, std::uint32_t l3) noexcept {
@@ -148,7 +136,7 @@ bool Coalescer::intact(const Frame& f, const Segment& s) noexcept {
   const std::uint32_t pseudo = pseudo_of(f, s.v6, s.l3, s.l4);
   if (f.offload.needs_csum()) {
     const auto field = read_at<Be16>(f.head_bytes(), s.l4 + kTcpChecksum);
-    return field && field->get() == partial(pseudo);
+    return field && field->get() == checksum_to_do(pseudo);
   }
   if (f.offload.flags & VIRTIO_NET_HDR_F_DATA_VALID) return true;
   return checksum_finish(sum_from(f, s.l4, pseudo)) == 0;
@@ -255,7 +243,7 @@ void Coalescer::build(const Flow& flow) noexcept {
   else
     patch_ipv4(f, s.l3);
   if (flow.push) f.head[s.l4 + offsetof(TcpHeader, flags)] |= kTcpPsh;
-  const std::uint16_t sum = partial(pseudo_of(f, s.v6, s.l3, s.l4));
+  const std::uint16_t sum = checksum_to_do(pseudo_of(f, s.v6, s.l3, s.l4));
   write_at(std::span<std::uint8_t>(f.head), s.l4 + kTcpChecksum, Be16(sum));
   f.offload.flags = VIRTIO_NET_HDR_F_NEEDS_CSUM;
   f.offload.gso_type = s.v6 ? VIRTIO_NET_HDR_GSO_TCPV6 : VIRTIO_NET_HDR_GSO_TCPV4;

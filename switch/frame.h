@@ -10,7 +10,9 @@
 #include <array>
 #include <cstdint>
 #include <cstring>
+#include <functional>
 #include <span>
+#include <utility>
 
 #include "base/wire.h"
 #include "switch/headers.h"
@@ -111,6 +113,7 @@ inline void make_frame(Frame& f, Part& part, std::span<const std::uint8_t> bytes
 }
 
 /// Up to kFrames frames that one port lends to the switch for one turn. No allocation, no clearing.
+/// Who has bytes that don't stay for that long may hand_over() what is in it, wherever forwards().
 class Burst {
  public:
   static constexpr std::size_t kFrames = 64;
@@ -136,6 +139,13 @@ class Burst {
     parts_ += used;
   }
 
+  /// hand_over() does something.
+  bool forwards() const noexcept { return static_cast<bool>(forward_); }
+  /// Forwards all frames at once; they are given back, and the burst is empty. Inside receive().
+  void hand_over() noexcept { forward_(); }
+  /// Called by hand_over().
+  void on_hand_over(std::function<void()> forward) { forward_ = std::move(forward); }
+
   /// Adds contiguous bytes, which stay borrowed. False when there is no room.
   bool add(std::span<const std::uint8_t> bytes) noexcept {
     if (full() || free_parts() == 0) return false;
@@ -148,6 +158,7 @@ class Burst {
   std::size_t frames_ = 0, parts_ = 0;
   std::array<Frame, kFrames> frame_;
   std::array<Part, kParts> part_;
+  std::function<void()> forward_;
 };
 
 }  // namespace rp::sw

@@ -174,6 +174,33 @@ bool check_claims(Frame& frame) noexcept {
   return true;
 }
 
+std::uint32_t pseudo_of(const Frame& frame, const Layers& l) noexcept {
+  const auto head = frame.head_bytes();
+  const std::uint32_t len = frame.len - l.l4;
+  if (l.type == kEtherIpv6)
+    return pseudo_sum(read_at<Ipv6Header>(head, l.l3).value_or(Ipv6Header{}), l.proto, len);
+  return pseudo_sum(read_at<Ipv4Header>(head, l.l3).value_or(Ipv4Header{}), l.proto, len);
+}
+
+std::uint16_t checksum_to_do(std::uint32_t pseudo) noexcept {
+  return static_cast<std::uint16_t>(~checksum_finish(pseudo));
+}
+
+bool reopen_checksum(Frame& frame) noexcept {
+  Layers l;
+  if (!frame.offload.none() || !locate(frame, l) || l.proto != kProtoTcp) return false;
+  const std::uint32_t header = l4_header_len(frame, l);
+  if (!ip_length_fits(frame, l) || header == 0) return false;
+  write_at(std::span(frame.head), l.l4 + kTcpChecksum, Be16(checksum_to_do(pseudo_of(frame, l))));
+  frame.offload = {};
+  frame.offload.flags = VIRTIO_NET_HDR_F_NEEDS_CSUM;
+  frame.offload.csum_start = static_cast<std::uint16_t>(l.l4);
+  frame.offload.csum_offset = kTcpChecksum;
+  // So that Linux keeps the payload in pages: a whole 64 KiB is hard to find in one piece.
+  frame.offload.hdr_len = static_cast<std::uint16_t>(l.l4 + header);
+  return true;
+}
+
 Segmenter::Segmenter() : scratch_(std::make_unique<std::uint8_t[]>(kMaxFrame)) {}
 
 /// Copies the frame, body and all: from here on no guest can change what is summed and sent.
@@ -277,8 +304,7 @@ void Segmenter::patch_checksum(Frame& out, std::uint32_t pseudo,
                                std::uint32_t chunk) const noexcept {
   const std::span<std::uint8_t> head(out.head);
   const std::uint32_t offset = checksum_offset(layers_).value_or(0);
-  const auto partial = static_cast<std::uint16_t>(~checksum_finish(pseudo));
-  write_at(head, layers_.l4 + offset, Be16(partial));
+  write_at(head, layers_.l4 + offset, Be16(checksum_to_do(pseudo)));
   if (leave_csum_) {
     out.offload.flags = VIRTIO_NET_HDR_F_NEEDS_CSUM;
     out.offload.csum_start = static_cast<std::uint16_t>(layers_.l4);

@@ -57,6 +57,17 @@ inline bool check_offload(Frame& frame) noexcept {
   return true;
 }
 
+/// The sum of the pseudo header of an IP packet as long as the frame says (RFC 9293 3.1, RFC 8200
+/// 8.1), not inverted. `l`: what locate() said of the frame.
+std::uint32_t pseudo_of(const Frame& frame, const Layers& l) noexcept;
+
+/// What a checksum field holds while the checksum is left to do (virtio 1.2, 5.1.6.2).
+std::uint16_t checksum_to_do(std::uint32_t pseudo) noexcept;
+
+/// Leaves the checksum of a whole TCP segment to do again, for a receiver that believes whoever did
+/// not sum, but not who says that the sum is right. False: it is no such segment, and unchanged.
+bool reopen_checksum(Frame& frame) noexcept;
+
 /// Finishes frames. Owns its scratch memory, so it allocates only when made. Not thread-safe.
 class Segmenter {
  public:

@@ -20,8 +20,9 @@ static_assert(std::size(kDropNames) == static_cast<std::size_t>(Drop::count));
 
 }  // namespace
 
-Switch::Switch(const MacTableOptions& options)
-    : macs_(options), burst_(std::make_unique<Burst>()) {}
+Switch::Switch(const MacTableOptions& options) : macs_(options), burst_(std::make_unique<Burst>()) {
+  burst_->on_hand_over([this] { forward_burst(); });
+}
 
 Switch::~Switch() = default;
 
@@ -173,27 +174,33 @@ std::size_t Switch::turn(PortId id, Instant now) noexcept {
   Slot* from = find(id);
   if (!from) return 0;
   if (held_n_ != 0 && std::exchange(reviewed_, now) != now) review_held(now);
+  turn_ = {from, now, 0};
   burst_->clear();
   from->port->receive(*burst_, now);
-  if (burst_->empty()) {
-    from->port->release();
-    return 0;
-  }
+  forward_burst();
+  from->port->release();
+  if (turn_.frames != 0 && guarding_ && guard_.wants_probes(now)) send_probes(now);
+  return turn_.frames;
+}
+
+/// Both passes over what the port whose turn it is has lent.
+void Switch::forward_burst() noexcept {
+  if (burst_->empty()) return;
+  Slot& from = *turn_.from;
   if (policies_) forms_->clear();
   index_ = 0;
   for (Frame& f : burst_->frames()) {
-    f.ingress = id;
-    ++from->counters.frames_in;
-    from->counters.bytes_in += f.len;
-    const PortId to = classify(f, *from, now);
-    if (to != kNoPort) forward(f, *from, to);
+    f.ingress = from.id;
+    ++from.counters.frames_in;
+    from.counters.bytes_in += f.len;
+    const PortId to = classify(f, from, turn_.now);
+    if (to != kNoPort) forward(f, from, to);
     ++index_;
   }
-  for (std::size_t i = 0; i < targets_n_; ++i) deliver(slots_[port_slot(targets_[i])], now);
+  for (std::size_t i = 0; i < targets_n_; ++i) deliver(slots_[port_slot(targets_[i])], turn_.now);
   targets_n_ = 0;
-  from->port->release();
-  if (guarding_ && guard_.wants_probes(now)) send_probes(now);
-  return burst_->size();
+  turn_.frames += burst_->size();
+  burst_->clear();
 }
 
 PortId Switch::drop(Slot& slot, Drop why) noexcept {

@@ -175,6 +175,7 @@ class Switch {
     Drop why;
   };
 
+  void forward_burst() noexcept;
   PortId classify(Frame& f, Slot& from, Instant now) noexcept;
   PortId learn_and_find(const Frame& f, Slot& from, Instant now) noexcept;
   bool enter_vlan(const Frame& f, Slot& from) noexcept;
@@ -226,6 +227,11 @@ class Switch {
   Segmenter segmenter_;
   Coalescer coalescer_;
   std::unique_ptr<Burst> burst_;
+  struct {
+    Slot* from;
+    Instant now;
+    std::size_t frames;  ///< that it has lent so far
+  } turn_{};             ///< whose turn it is
 };
 
 }  // namespace rp::sw

@@ -19,7 +19,9 @@ struct Attached {
   unsigned index = 0;      ///< 0: it is in another namespace and can't be watched
   std::size_t header = 0;  ///< bytes of virtio_net_hdr before each frame: 0, 10 or more
   sw::Offloads can{};      ///< what writing takes unfinished
-  bool packets = false;    ///< they are packet sockets, which tell tags beside the frame
+  /// Whoever gets what is written sums it, unless it says that this is left to do.
+  bool sums = false;
+  bool packets = false;  ///< they are packet sockets, which tell tags beside the frame
   /// Frames from this address that come in are its guest's own, reflected outside. Zero: none are.
   sw::Mac reflected{};
   Fd monitor;  ///< of LinkMonitor, when the device is in another namespace

@@ -58,6 +58,7 @@ Attached NetnsDevice::attach() {
     set_header_size(tools.tun, a.header, what_);
   }
   a.can = set_offloads(tools.tun, c_.offload);
+  a.sums = c_.offload;
   netlink_.emplace(std::move(tools.netlink));
   loopback_up();
   index_ = get_link(*netlink_, a.name, what_).index;

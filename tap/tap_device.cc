@@ -69,6 +69,7 @@ Attached TapDevice::attach() {
     set_header_size(fd, a.header, what_);
   }
   a.can = set_offloads(fd, c_.offload);
+  a.sums = c_.offload;
   if (c_.owner) tell(fd, TUNSETOWNER, *c_.owner, what_ + ": setting the owner");
   if (c_.group) tell(fd, TUNSETGROUP, *c_.group, what_ + ": setting the group");
   Netlink netlink;

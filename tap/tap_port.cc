@@ -11,6 +11,7 @@
 #include "base/descriptors.h"
 #include "base/error.h"
 #include "switch/flow.h"
+#include "switch/offload.h"
 #include "tap/tun_ioctl.h"
 
 namespace rp::tap {
@@ -85,6 +86,10 @@ int TapPort::read_frames(const Fd& queue, sw::Burst& burst) noexcept {
 }
 
 Wrote TapPort::write_frame(const Fd& queue, const sw::Frame& f) noexcept {
+  if (on_.sums && f.offload.flags & VIRTIO_NET_HDR_F_DATA_VALID) {
+    sw::Frame open = f;
+    if (sw::reopen_checksum(open)) return io_.write(queue.get(), on_.header, open);
+  }
   return io_.write(queue.get(), on_.header, f);
 }
 

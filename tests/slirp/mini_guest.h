@@ -51,6 +51,7 @@ class Guest {
   std::vector<Message> messages;
   std::vector<std::uint16_t> listening;
   std::vector<TcpConn*> accepted;
+  std::size_t mss = 1460;  ///< of connections to come
   std::size_t frames = 0, broken = 0, arps_answered = 0;
   std::function<void(const Data&)> watch;  ///< sees every frame that comes in
 
@@ -134,7 +135,7 @@ class Guest {
         },
         local, remote, first_seq);
     TcpConn& c = *conn;
-    if (!is_v4(peer)) c.mss = 1440;
+    c.mss = is_v4(peer) ? mss : mss - 20;
     conns_.push_back({peer, std::move(conn)});
     return c;
   }

@@ -112,6 +112,33 @@ TEST(Nat, EchoesAMebibyteOverTcp6) {
   EXPECT_EQ(g.broken, 0u);
 }
 
+TEST(Nat, LongFramesComeWithoutACopyInTheirOrder) {
+  World w({{"mtu", "65521"}});
+  Guest& g = w.add_guest();
+  g.mss = 40'000;
+  const Fd listener = tcp_listener();
+  TcpConn& c = g.connect(kGateway, local_of(listener.get()).port());
+  Stream host = accept_in(w, listener);
+  ASSERT_TRUE(host);
+  echo_a_mebibyte(w, c, host);
+  EXPECT_EQ(g.broken, 0u);
+  EXPECT_GT(w.handed_over, 10u);
+}
+
+TEST(Nat, VouchesForTcpChecksumsAndNoOthers) {
+  World w;
+  Guest& g = w.add_guest();
+  g.ping(kGateway, 7, 3, text("hello"));
+  ASSERT_TRUE(w.until([&] { return !g.messages.empty(); }));
+  EXPECT_EQ(w.vouched, 0u) << "DHCP, ARP, ND and ICMP";
+  const Fd listener = tcp_listener();
+  const std::size_t before = g.frames;
+  g.connect(kGateway, local_of(listener.get()).port());
+  ASSERT_TRUE(accept_in(w, listener));
+  EXPECT_EQ(w.vouched, g.frames - before);
+  EXPECT_GT(w.vouched, 0u);
+}
+
 TEST(Nat, TellsTheGuestThatAConnectionIsRefused) {
   World w;
   Guest& g = w.add_guest();

@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
 #include <map>
 #include <random>
 #include <string>
@@ -41,6 +42,54 @@ TEST_F(SwitchTest, CarriesFramesByteForByte) {
     send(0, frame);
     EXPECT_EQ(ports[1]->sent.back().first, frame) << size;
   }
+}
+
+/// Has one buffer for all its frames.
+class OneBufferPort final : public Port {
+ public:
+  std::vector<Bytes> inbound;
+  std::size_t released = 0;
+  int poll_fd() const noexcept override { return -1; }
+  void receive(Burst& burst, Instant) noexcept override {
+    EXPECT_TRUE(burst.forwards());
+    for (const Bytes& b : inbound) {
+      std::copy(b.begin(), b.end(), buffer_.begin());
+      ASSERT_TRUE(burst.add(std::span(buffer_).first(b.size())));
+      burst.hand_over();
+      EXPECT_TRUE(burst.empty());
+    }
+    inbound.clear();
+  }
+  void release() noexcept override { ++released; }
+  std::size_t send(std::span<const Frame* const>, Instant) noexcept override { return 0; }
+  bool flush(Instant) noexcept override { return false; }
+  bool arm(Instant) noexcept override { return true; }
+
+ private:
+  std::array<std::uint8_t, 2000> buffer_;
+};
+
+TEST_F(SwitchTest, FramesThatDoNotStayAreForwardedAtOnce) {
+  FakePort& to = add();
+  auto own = std::make_unique<OneBufferPort>();
+  OneBufferPort& from = *own;
+  const PortId id = sw.add(std::move(own), "one buffer");
+  std::vector<Bytes> sent;
+  for (std::size_t i = 0; i < 3 * Burst::kFrames; ++i) sent.push_back(ethernet(kB, kA, 200 + i));
+  from.inbound = sent;
+  EXPECT_EQ(sw.turn(id, now), sent.size());
+  EXPECT_EQ(from.released, 1u);
+  ASSERT_EQ(to.sent.size(), sent.size());
+  for (std::size_t i = 0; i < sent.size(); ++i) EXPECT_EQ(to.sent[i].first, sent[i]) << i;
+  EXPECT_EQ(to.flushes, 0);
+  sw.flush(now, [](PortId) {});
+  EXPECT_EQ(to.flushes, 1) << "once a turn, however often frames were handed over";
+  EXPECT_EQ(sw.turn(id, now), 0u);
+}
+
+TEST_F(SwitchTest, ABurstOfNoSwitchForwardsNothing) {
+  Burst burst;
+  EXPECT_FALSE(burst.forwards());
 }
 
 TEST_F(SwitchTest, BroadcastAndMulticastGoEverywhere) {

@@ -6,11 +6,14 @@
 #include <linux/if_tun.h>
 #include <sys/ioctl.h>
 
+#include <random>
+
 #include "switch/mac_text.h"
 #include "tap/links.h"
 #include "tap/open.h"
 #include "tap/tap_device.h"
 #include "tap/tun_ioctl.h"
+#include "tests/switch/packets.h"
 #include "tests/tap/world.h"
 
 namespace rp::test {
@@ -75,6 +78,25 @@ TEST(TapPort, FramesOfAllSizesBothWays) {
         ASSERT_TRUE(w.until([&] { return !w.came().empty(); })) << size;
         EXPECT_EQ(w.came()[0], in) << size;
       }
+    });
+  }
+}
+
+/// The kernel believes who leaves a checksum to do, not who says that it is right.
+TEST(TapPort, AVouchedChecksumIsLeftToDo) {
+  const Recipe r;
+  std::mt19937 rng(1);
+  Bytes whole = build(r, rng), open_again = whole;
+  for (const std::size_t address : {0u, 6u}) whole[address] = open_again[address] = 2;
+  naive_complete(whole, r);
+  for (const char* offload : {"on", "off"}) {
+    in_network([&] {
+      World w(open("t0", {{"offload", offload}}));
+      Wire wire("t0");
+      w.send(whole, {.flags = kDataValid});
+      EXPECT_EQ(wire.receive(sw::kEtherIpv4), offload[1] == 'n' ? open_again : whole) << offload;
+      w.send(whole);
+      EXPECT_EQ(wire.receive(sw::kEtherIpv4), whole) << offload;
     });
   }
 }
