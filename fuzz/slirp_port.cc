@@ -106,7 +106,7 @@ class Session {
   Options options(unsigned how) {
     Options o;
     if (!host_.alone || (how & 7) == 7) o.emplace_back("restrict", "on");
-    if (how & 8) o.emplace_back("mtu", "9000");
+    if (how & 8) o.emplace_back("mtu", how & 64 ? "65521" : "9000");
     if (how & 16) o.emplace_back("ipv6", "off");
     if (how & 32) o.emplace_back("tftp", "/usr/share/misc");
     o.emplace_back("hostname", "guest");
@@ -135,17 +135,23 @@ class Session {
   }
   void receive() {
     static sw::Burst burst;
+    burst.on_hand_over([this] { hear_all(burst); });
     for (int bursts = 0; bursts < 8; ++bursts) {
       burst.clear();
       port_.receive(burst, now_);
-      for (const sw::Frame& f : burst.frames()) {
-        Data bytes(f.len);
-        f.copy_to(bytes.data());
-        hear(bytes);
-      }
+      const bool nothing = burst.empty();
+      hear_all(burst);
       port_.release();
-      if (burst.empty()) return;
+      if (nothing) return;
     }
+  }
+  void hear_all(sw::Burst& burst) {
+    for (const sw::Frame& f : burst.frames()) {
+      Data bytes(f.len);
+      f.copy_to(bytes.data());
+      hear(bytes);
+    }
+    burst.clear();
   }
   void hear(const Data& f) {
     const std::size_t l4 = fuzz::check_lengths(f);

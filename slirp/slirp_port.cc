@@ -100,6 +100,7 @@ void SlirpPort::receive(sw::Burst& burst, Instant now) noexcept {
   now_ = now;
   if (queue_.empty()) {
     burst_ = &burst;
+    passed_ = 0;
     nat_->run(now);
     burst_ = nullptr;
   }
@@ -111,10 +112,13 @@ void SlirpPort::lend(sw::Burst& burst) noexcept {
     vouch(burst[burst.size() - 1]);
 }
 
-/// Forwards a long frame, and whatever waits before it, without a copy. False: it is to wait.
+/// Forwards a long frame, and whatever waits before it, without a copy; in a turn no more than fits
+/// into a burst. False: it is to wait.
 bool SlirpPort::pass(std::span<const std::uint8_t> frame) noexcept {
   if (frame.size() < kLong || !burst_ || !burst_->forwards()) return false;
-  while (!queue_.empty()) {
+  passed_ += queue_.size() + 1;
+  if (passed_ > sw::Burst::kFrames) return false;
+  if (!queue_.empty()) {
     lend(*burst_);
     burst_->hand_over();
     release();

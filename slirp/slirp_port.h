@@ -2,9 +2,9 @@
 // slirp_port.h - user-mode NAT as a port of a switch: guard, NAT, and a queue back to the guests.
 //
 // Frames from guests are copied into private memory, checked by the guard and only then fed to the
-// NAT. Frames from the NAT wait in a bounded queue until the switch takes them, but long ones, which
-// are forwarded out of libslirp's memory; while any wait, the NAT is not asked for more. Several
-// guests share one instance.
+// NAT. Frames from the NAT wait in a bounded queue until the switch takes them, but long ones,
+// which are forwarded out of libslirp's memory; while any wait, the NAT is not asked for more.
+// Several guests share one instance.
 #pragma once
 
 #include <array>
@@ -47,6 +47,7 @@ class SlirpPort final : public sw::Port {
   std::unique_ptr<Nat> nat_;
   std::size_t lent_ = 0;
   sw::Burst* burst_ = nullptr;  ///< of the turn in which the NAT runs
+  std::size_t passed_ = 0;      ///< frames that this turn was asked to pass on
   std::uint64_t not_ours_ = 0, acks_saved_ = 0, overflow_ = 0, inconsistent_ = 0;
   std::array<std::uint8_t, sw::kMaxFrame> scratch_;
 };

@@ -190,7 +190,7 @@ bool reopen_checksum(Frame& frame) noexcept {
   Layers l;
   if (!frame.offload.none() || !locate(frame, l) || l.proto != kProtoTcp) return false;
   const std::uint32_t header = l4_header_len(frame, l);
-  if (!ip_length_fits(frame, l) || header == 0) return false;
+  if (!ip_length_fits(frame, l) || header == 0 || l.l4 + header > frame.len) return false;
   write_at(std::span(frame.head), l.l4 + kTcpChecksum, Be16(checksum_to_do(pseudo_of(frame, l))));
   frame.offload = {};
   frame.offload.flags = VIRTIO_NET_HDR_F_NEEDS_CSUM;

@@ -11,7 +11,7 @@ import struct
 import tempfile
 import zlib
 
-ETHERTYPE = b"\x88\xb5"  # for experiments (IEEE 802)
+ETHERTYPE, ANSWER = b"\x88\xb5", b"\x88\xb6"  # for experiments (IEEE 802)
 HEADER = struct.Struct("!6s6s2sHI")  # to, from, type, length, number of the frame
 MOST = 65536
 
@@ -27,8 +27,12 @@ class Book:
         self.got += 1
         if len(frame) < HEADER.size + 4:
             return
-        _, source, kind, length, number = HEADER.unpack_from(frame)
-        if kind != ETHERTYPE:
+        to, source, kind, length, number = HEADER.unpack_from(frame)
+        if kind == ANSWER and not to[0] & 1:
+            # What `to` once said to `source`, and else as it was.
+            frame = source + to + ETHERTYPE + frame[14:]
+            source = source, to
+        elif kind != ETHERTYPE:
             return
         assert length <= len(frame), (length, len(frame))
         frame = frame[:length]
@@ -56,6 +60,10 @@ class Guest:
             self.book.sent += 1
             return True
         return False
+
+    def hello(self):
+        """To all. True: it is on its way."""
+        return self.send(self.frame(b"\xff" * 6, 60))
 
     def receive(self):
         """True: something came."""

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """soak.py - random guests come to one switch, talk, misbehave and go, for as long as was asked.
 
-Usage: soak.py RINGPLUG LIBRARY [SECONDS [SEED]]
+Usage: soak.py [--qemu] RINGPLUG LIBRARY [SECONDS [SEED]]
 
 Guests come in by every door: plugs, VDE, streams, SOCK_SEQPACKET, vhost-user, and network namespaces
-where the rights suffice. In each round they all talk at once, some without reading; meanwhile
+where the rights suffice; with --qemu there is a Linux in QEMU, too. In each round they all talk at once, some without reading; meanwhile
 visitors come and go by doors of their own, which are locked: they hear what is flooded, may say
 nothing, and say nonsense. Then all is quiet, and the books have to agree, exactly:
 
@@ -54,7 +54,7 @@ def eventually(what, why):
 
 
 class Switch:
-    def __init__(self, stack, ringplug, namespaces):
+    def __init__(self, stack, ringplug, namespaces, more_doors):
         self.ringplug = ringplug
         self.folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="ringplug-soak-"))
         os.environ["XDG_RUNTIME_DIR"] = self.folder
@@ -63,6 +63,7 @@ class Switch:
         doors += [f"vhost-user:{at(f'vm{i}')}" for i in range(VHOST_DOORS)]
         doors += [f"vde:{at('vde-visitors')}?locked=on", f"stream:{at('visitors')}?locked=on",
                   f"vhost-user:{at('vm-visitors')}?locked=on"]
+        doors += [f"vhost-user:{at(d)}" for d in more_doors]
         command = [ringplug, "switch", NAME] + [f"--door={d}" for d in doors]
         command += [f"--uplink=netns:{pid}?dhcp=off&offload=off" for pid in namespaces]
         # Large buffers that were freed go back at once; else the allocator keeps 2 MiB or more at will,
@@ -89,11 +90,16 @@ class Switch:
         return len(os.listdir(f"/proc/{self.process.pid}/fd"))
 
     def memory(self):
+        """Its own: a page of a guest's counts for whoever has touched it."""
         with open(f"/proc/{self.process.pid}/status", encoding="ascii") as f:
             for line in f:
-                if line.startswith("VmRSS:"):
+                if line.startswith("RssAnon:"):
                     return int(line.split()[1]) << 10
-        raise AssertionError("no VmRSS")
+        raise AssertionError("no RssAnon")
+
+    def guests_memories(self):
+        with open(f"/proc/{self.process.pid}/maps", encoding="utf-8") as f:
+            return sum("memfd:" in line for line in f)
 
     def end(self):
         self.process.terminate()
@@ -148,15 +154,20 @@ class Visitor:
 
 
 class Soak:
-    def __init__(self, stack, ringplug, seed):
+    def __init__(self, stack, ringplug, seed, with_qemu):
         self.rng = random.Random(seed)
         self.namespaces = make_namespaces(stack)
-        self.switch = Switch(stack, ringplug, self.namespaces)
+        self.switch = Switch(stack, ringplug, self.namespaces, ["qemu"] if with_qemu else [])
         self.next_mac = 0
         self.guests, self.visitors, self.vhost_doors, self.bases = [], [], {}, {}
+        self.qemu = None
         self.fixed = [guests.Namespace(self.new_mac(), pid) for pid in self.namespaces]
         for g in self.fixed:
             stack.callback(g.leave)
+        if with_qemu:
+            import qemu_guest  # pylint: disable=import-outside-toplevel
+            self.qemu = qemu_guest.QemuGuest(stack, self.new_mac(), self.switch.at("qemu"))
+            self.fixed.append(self.qemu)
         self.frames = self.came = self.visits = self.rounds = self.drops = 0
         stack.callback(self.all_leave)
 
@@ -249,7 +260,7 @@ class Soak:
     def hello(self):
         """Each guest's address is learned, and nothing else is under way."""
         for g in self.everybody():
-            eventually(lambda g=g: g.send(g.frame(BROADCAST, 60)), "a guest can't say hello")
+            eventually(g.hello, "a guest can't say hello")
             eventually(lambda: all([e.settled() or e.receive() for e in self.everybody()]), "hello")
 
         def known():
@@ -341,7 +352,7 @@ class Soak:
         eventually(lambda: sum(p["link"] for p in self.switch.show()["ports"]) == len(self.fixed),
                    "ports of guests that have gone")
         time.sleep(0.5)
-        return self.switch.memory(), self.switch.descriptors()
+        return self.switch.memory(), self.switch.descriptors(), self.switch.guests_memories()
 
 
 def text_of(mac):
@@ -367,17 +378,21 @@ def make_namespaces(stack):
 
 
 def main():
-    ringplug, library = (os.path.abspath(p) for p in sys.argv[1:3])
-    seconds = float(sys.argv[3]) if len(sys.argv) > 3 else 600.0
-    seed = int(sys.argv[4]) if len(sys.argv) > 4 else random.randrange(1 << 32)
+    with_qemu = "--qemu" in sys.argv
+    words = [a for a in sys.argv[1:] if a != "--qemu"]
+    ringplug, library = (os.path.abspath(p) for p in words[:2])
+    seconds = float(words[2]) if len(words) > 2 else 600.0
+    seed = int(words[3]) if len(words) > 3 else random.randrange(1 << 32)
     guests.Plug.library = ctypes.CDLL(library)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     start = time.monotonic()
     passed = lambda: time.monotonic() - start
     print(f"# seed {seed}", flush=True)
     with contextlib.ExitStack() as stack:
-        soak = Soak(stack, ringplug, seed)
-        print(f"# {len(soak.namespaces)} network namespaces beside the others", flush=True)
+        soak = Soak(stack, ringplug, seed, with_qemu)
+        print(f"# {len(soak.namespaces)} network namespaces beside the others"
+              f"{', and QEMU' if with_qemu else ''}", flush=True)
+        start = time.monotonic()
         warm, said = None, 0.0
         while passed() < seconds or warm is None:
             soak.round(min(2.0, seconds / 10))
@@ -388,13 +403,18 @@ def main():
             if passed() - said >= 60:
                 said = passed()
                 print(f"# {said:.0f} s: {soak.told()}; {soak.empty()[0] >> 10} KiB", flush=True)
-        memory, descriptors = soak.empty()
+        memory, descriptors, guests_memories = soak.empty()
         print(f"# {passed():.0f} s: {soak.told()}; {memory >> 10} KiB, {descriptors} descriptors",
               flush=True)
         assert descriptors == warm[1], f"{descriptors} descriptors, {warm[1]} after the warm-up"
+        assert guests_memories == warm[2], f"{guests_memories} of guests' memories are mapped"
         grown = memory - warm[0]
         assert grown < MOST_GROWTH, f"grew by {grown >> 10} KiB since the warm-up"
         assert soak.switch.process.poll() is None
+        if soak.qemu:
+            sent, got, _ = soak.qemu.look()
+            print(f"# QEMU: {got} frames came, {sent} went back", flush=True)
+            assert min(sent, got) > 10 * seconds, "the guest in QEMU took no part"
 
 
 if __name__ == "__main__":

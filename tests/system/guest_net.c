@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // guest_net.c - moves bulk data in the test guest and says how much, how fast and with what
-// SHA-256.
+// SHA-256; or sends back what comes.
 #include <arpa/inet.h>
 #include <errno.h>
+#include <linux/if_packet.h>
+#include <net/if.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -23,7 +25,9 @@ static const char kUsage[] =
     "  sink PORT                          accept one connection, read to its end\n"
     "  source PORT BYTES                  accept one connection, send\n"
     "  udp-echo PORT                      send every datagram back, until killed\n"
-    "  udp-ask HOST PORT COUNT SIZE       send datagrams, wait for each to come back\n";
+    "  udp-ask HOST PORT COUNT SIZE       send datagrams, wait for each to come back\n"
+    "  frame-echo DEVICE                  send frames of type 88b5 back as 88b6, until killed\n"
+    "  frame-hello DEVICE                 broadcast a frame of type 88b6\n";
 
 static _Noreturn void fail(const char* what) {
   fprintf(stderr, "guest_net: %s: %s\n", what, strerror(errno));
@@ -287,6 +291,52 @@ static void udp_ask(const char* host, const char* port, unsigned count, size_t s
   printf("answered=%u of=%u\n", answered, count);
 }
 
+// Both ethertypes are for experiments (IEEE 802).
+enum { kAsked = 0x88b5, kAnswer = 0x88b6, kAddress = 6, kHeader = 14 };
+
+static int packet_socket(const char* device) {
+  int fd = socket(AF_PACKET, SOCK_RAW, htons(kAsked));
+  struct sockaddr_ll at = {.sll_family = AF_PACKET, .sll_protocol = htons(kAsked)};
+  at.sll_ifindex = (int)if_nametoindex(device);
+  if (fd < 0 || bind(fd, (struct sockaddr*)&at, sizeof at) != 0) fail(device);
+  return fd;
+}
+
+static void put_header(uint8_t* frame, const uint8_t* to, int fd) {
+  struct sockaddr_ll own;
+  socklen_t length = sizeof own;
+  if (getsockname(fd, (struct sockaddr*)&own, &length) != 0) fail("getsockname");
+  memcpy(frame, to, kAddress);
+  memcpy(frame + kAddress, own.sll_addr, kAddress);
+  frame[kHeader - 2] = kAnswer >> 8;
+  frame[kHeader - 1] = kAnswer & 0xff;
+}
+
+static void frame_echo(const char* device) {
+  static uint8_t buffer[kBuffer];
+  int fd = packet_socket(device);
+  printf("ready\n");
+  fflush(stdout);
+  for (;;) {
+    struct sockaddr_ll from;
+    socklen_t length = sizeof from;
+    ssize_t n = recvfrom(fd, buffer, sizeof buffer, 0, (struct sockaddr*)&from, &length);
+    if (n < kHeader || from.sll_pkttype != PACKET_HOST) continue;
+    uint8_t back[kAddress];
+    memcpy(back, buffer + kAddress, sizeof back);
+    put_header(buffer, back, fd);
+    send(fd, buffer, (size_t)n, MSG_DONTWAIT);
+  }
+}
+
+static void frame_hello(const char* device) {
+  static const uint8_t kAll[kAddress] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
+  uint8_t frame[60] = {0};
+  int fd = packet_socket(device);
+  put_header(frame, kAll, fd);
+  if (send(fd, frame, sizeof frame, 0) < 0) fail("send");
+}
+
 int main(int argc, char** argv) {
   bool quiet = argc > 1 && strcmp(argv[1], "-q") == 0;
   if (quiet) argv++, argc--;
@@ -317,6 +367,11 @@ int main(int argc, char** argv) {
     udp_echo(args[0]);
   } else if (strcmp(mode, "udp-ask") == 0 && count == 4) {
     udp_ask(args[0], args[1], (unsigned)number(args[2], 1000000), (size_t)number(args[3], kBuffer));
+    return 0;
+  } else if (strcmp(mode, "frame-echo") == 0 && count == 1) {
+    frame_echo(args[0]);
+  } else if (strcmp(mode, "frame-hello") == 0 && count == 1) {
+    frame_hello(args[0]);
     return 0;
   } else {
     fputs(kUsage, stderr);
