@@ -2,7 +2,9 @@
 // nat_forward_test.cc - hostfwd: from sockets on the host to servers in the guest.
 #include <gtest/gtest.h>
 
+#include <filesystem>
 #include <fstream>
+#include <set>
 #include <sstream>
 
 #include "tests/slirp/nat_world.h"
@@ -230,17 +232,30 @@ TEST(HostForward, RefusesAGuestOutsideTheNetwork) {
   EXPECT_NE(failure({{"ipv4", "off"}, {"hostfwd", "tcp::0-:22"}}), "");
 }
 
-/// The local addresses, in the kernel's hexadecimal, of the sockets with this port.
+/// "socket:[INODE]" of each.
+std::set<std::string> own_sockets() {
+  std::set<std::string> found;
+  for (const auto& entry : std::filesystem::directory_iterator("/proc/self/fd")) {
+    std::error_code gone;
+    found.insert(std::filesystem::read_symlink(entry, gone).string());
+  }
+  return found;
+}
+
+/// The local addresses, in the kernel's hexadecimal, of this process's sockets with this port.
 std::vector<std::string> bound_addresses(const char* table, std::uint16_t port) {
+  const std::set<std::string> own = own_sockets();
   std::ifstream in(table);
   std::string line;
   std::vector<std::string> found;
   while (std::getline(in, line)) {
     std::istringstream fields(line);
-    std::string slot, local;
+    std::string slot, local, skipped, inode;
     fields >> slot >> local;
+    for (int i = 0; i < 7; ++i) fields >> skipped;
+    fields >> inode;
     const auto colon = local.find(':');
-    if (colon == local.npos || slot == "sl") continue;
+    if (colon == local.npos || slot == "sl" || !own.contains("socket:[" + inode + "]")) continue;
     if (std::stoul(local.substr(colon + 1), nullptr, 16) == port)
       found.push_back(local.substr(0, colon));
   }
