@@ -49,6 +49,10 @@ class _Mode:
     def served(self, place):
         """Called when the emulator has opened the locator."""
 
+    def state(self):
+        """What the network counted, for when a guest got nowhere."""
+        return ""
+
     def _visit(self, path):
         """A guest asks to be visited: /visit?PLACE&ADDRESS; the answer is what it serves."""
         place, address = path.partition("?")[2].split("&")
@@ -116,6 +120,9 @@ class Switch(_Mode):
 
     def environment(self):
         return {"XDG_RUNTIME_DIR": str(self._switch.directory)}
+
+    def state(self):
+        return self._switch.show()
 
 
 class Tap(_Mode):
