@@ -11,6 +11,7 @@
 #include <random>
 
 #include "fuzz/harness.h"
+#include "switch/checksum.h"
 #include "switch/offload.h"
 #include "tests/switch/packets.h"
 
@@ -33,18 +34,17 @@ Bytes flow_of(const Bytes& b) {
   return key;
 }
 
-/// Takes the id out of an IPv4 packet that must not be fragmented, and out of its header's checksum
-/// (RFC 1624), which stays as right or wrong as it was.
+/// Takes the id out of an IPv4 packet that must not be fragmented, and out of its header's
+/// checksum, which stays as right or wrong as it was.
 void forget_id(Bytes& b) {
   test::Held held(b);
   sw::Layers l;
   if (!sw::locate(held.frame, l) || l.type != sw::kEtherIpv4 || b.size() < l.l3 + 20u) return;
   if ((b[l.l3 + 6] & 0x40) == 0) return;
-  const auto at = [&](std::size_t field) { return b[l.l3 + field] << 8 | b[l.l3 + field + 1]; };
-  const unsigned sum = static_cast<unsigned>(at(10) + at(4)) % 0xffff;
-  b[l.l3 + 4] = b[l.l3 + 5] = 0;
-  b[l.l3 + 10] = static_cast<std::uint8_t>(sum >> 8);
-  b[l.l3 + 11] = static_cast<std::uint8_t>(sum);
+  const auto id = static_cast<std::uint16_t>(test::get16(b, l.l3 + 4));
+  const auto sum = static_cast<std::uint16_t>(test::get16(b, l.l3 + 10));
+  test::put16(b, l.l3 + 4, 0);
+  test::put16(b, l.l3 + 10, sw::checksum_update(sum, id, 0));
 }
 
 using PerFlow = std::map<Bytes, std::vector<Bytes>>;

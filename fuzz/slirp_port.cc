@@ -137,7 +137,6 @@ class Session {
     static sw::Burst burst;
     burst.on_hand_over([this] { hear_all(burst); });
     for (int bursts = 0; bursts < 8; ++bursts) {
-      burst.clear();
       port_.receive(burst, now_);
       const bool nothing = burst.empty();
       hear_all(burst);

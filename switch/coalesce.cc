@@ -243,14 +243,10 @@ void Coalescer::build(const Flow& flow) noexcept {
   else
     patch_ipv4(f, s.l3);
   if (flow.push) f.head[s.l4 + offsetof(TcpHeader, flags)] |= kTcpPsh;
-  const std::uint16_t sum = checksum_to_do(pseudo_of(f, s.v6, s.l3, s.l4));
-  write_at(std::span<std::uint8_t>(f.head), s.l4 + kTcpChecksum, Be16(sum));
-  f.offload.flags = VIRTIO_NET_HDR_F_NEEDS_CSUM;
+  leave_checksum(f, s.l4, kTcpChecksum, pseudo_of(f, s.v6, s.l3, s.l4));
   f.offload.gso_type = s.v6 ? VIRTIO_NET_HDR_GSO_TCPV6 : VIRTIO_NET_HDR_GSO_TCPV4;
   f.offload.hdr_len = static_cast<std::uint16_t>(s.payload);
   f.offload.gso_size = static_cast<std::uint16_t>(s.unit);
-  f.offload.csum_start = static_cast<std::uint16_t>(s.l4);
-  f.offload.csum_offset = kTcpChecksum;
   out_[flow.slot] = &f;
 }
 

@@ -186,16 +186,21 @@ std::uint16_t checksum_to_do(std::uint32_t pseudo) noexcept {
   return static_cast<std::uint16_t>(~checksum_finish(pseudo));
 }
 
+void leave_checksum(Frame& frame, std::uint32_t l4, std::uint32_t offset,
+                    std::uint32_t pseudo) noexcept {
+  write_at(std::span(frame.head), l4 + offset, Be16(checksum_to_do(pseudo)));
+  frame.offload.flags = VIRTIO_NET_HDR_F_NEEDS_CSUM;
+  frame.offload.csum_start = static_cast<std::uint16_t>(l4);
+  frame.offload.csum_offset = static_cast<std::uint16_t>(offset);
+}
+
 bool reopen_checksum(Frame& frame) noexcept {
   Layers l;
   if (!frame.offload.none() || !locate(frame, l) || l.proto != kProtoTcp) return false;
   const std::uint32_t header = l4_header_len(frame, l);
   if (!ip_length_fits(frame, l) || header == 0 || l.l4 + header > frame.len) return false;
-  write_at(std::span(frame.head), l.l4 + kTcpChecksum, Be16(checksum_to_do(pseudo_of(frame, l))));
   frame.offload = {};
-  frame.offload.flags = VIRTIO_NET_HDR_F_NEEDS_CSUM;
-  frame.offload.csum_start = static_cast<std::uint16_t>(l.l4);
-  frame.offload.csum_offset = kTcpChecksum;
+  leave_checksum(frame, l.l4, kTcpChecksum, pseudo_of(frame, l));
   // So that Linux keeps the payload in pages: a whole 64 KiB is hard to find in one piece.
   frame.offload.hdr_len = static_cast<std::uint16_t>(l.l4 + header);
   return true;
@@ -304,13 +309,8 @@ void Segmenter::patch_checksum(Frame& out, std::uint32_t pseudo,
                                std::uint32_t chunk) const noexcept {
   const std::span<std::uint8_t> head(out.head);
   const std::uint32_t offset = checksum_offset(layers_).value_or(0);
+  if (leave_csum_) return leave_checksum(out, layers_.l4, offset, pseudo);
   write_at(head, layers_.l4 + offset, Be16(checksum_to_do(pseudo)));
-  if (leave_csum_) {
-    out.offload.flags = VIRTIO_NET_HDR_F_NEEDS_CSUM;
-    out.offload.csum_start = static_cast<std::uint16_t>(layers_.l4);
-    out.offload.csum_offset = static_cast<std::uint16_t>(offset);
-    return;
-  }
   // L4 headers have even lengths, so the payload may follow as a piece of its own.
   std::uint32_t sum = checksum_add(0, head.subspan(layers_.l4, layers_.payload - layers_.l4));
   sum = checksum_add(sum, {scratch_.get() + at_, chunk});

@@ -64,6 +64,10 @@ std::uint32_t pseudo_of(const Frame& frame, const Layers& l) noexcept;
 /// What a checksum field holds while the checksum is left to do (virtio 1.2, 5.1.6.2).
 std::uint16_t checksum_to_do(std::uint32_t pseudo) noexcept;
 
+/// Leaves the checksum to do: `offset` bytes into the header at `l4`, both in the head.
+void leave_checksum(Frame& frame, std::uint32_t l4, std::uint32_t offset,
+                    std::uint32_t pseudo) noexcept;
+
 /// Leaves the checksum of a whole TCP segment to do again, for a receiver that believes whoever did
 /// not sum, but not who says that the sum is right. False: it is no such segment, and unchanged.
 bool reopen_checksum(Frame& frame) noexcept;

@@ -175,7 +175,6 @@ std::size_t Switch::turn(PortId id, Instant now) noexcept {
   if (!from) return 0;
   if (held_n_ != 0 && std::exchange(reviewed_, now) != now) review_held(now);
   turn_ = {from, now, 0};
-  burst_->clear();
   from->port->receive(*burst_, now);
   forward_burst();
   from->port->release();

@@ -9,11 +9,27 @@ import os
 import socket
 import struct
 import tempfile
+import time
 import zlib
 
 ETHERTYPE, ANSWER = b"\x88\xb5", b"\x88\xb6"  # for experiments (IEEE 802)
 HEADER = struct.Struct("!6s6s2sHI")  # to, from, type, length, number of the frame
 MOST = 65536
+BROADCAST = b"\xff" * 6
+PATIENCE = 60
+
+
+def eventually(what, why, patience=PATIENCE):
+    end = time.monotonic() + patience
+    while not (value := what()):
+        if time.monotonic() > end:
+            raise AssertionError(why)
+        time.sleep(0.005)
+    return value
+
+
+def text_of(mac):
+    return ":".join(f"{b:02x}" for b in mac)
 
 
 class Book:
@@ -63,7 +79,7 @@ class Guest:
 
     def hello(self):
         """To all. True: it is on its way."""
-        return self.send(self.frame(b"\xff" * 6, 60))
+        return self.send(self.frame(BROADCAST, 60))
 
     def receive(self):
         """True: something came."""

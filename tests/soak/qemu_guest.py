@@ -29,8 +29,7 @@ class QemuGuest(guests.Guest):
     def __init__(self, stack, mac, door):
         super().__init__(mac)
         guest.prepare(CARD)
-        text = ":".join(f"{b:02x}" for b in mac)
-        self.vm = stack.enter_context(switch_process.boot(door, text))
+        self.vm = stack.enter_context(switch_process.boot(door, guests.text_of(mac)))
         # Without IPv6 the kernel in there says nothing by itself.
         self.vm.ok("echo 1 >/proc/sys/net/ipv6/conf/eth0/disable_ipv6 && ip link set eth0 up && "
                    "(guest_net frame-echo eth0 >/tmp/echo 2>&1 &) && "
@@ -46,11 +45,10 @@ class QemuGuest(guests.Guest):
         return self.counters
 
     def hello(self):
-        before, end = self.look(0)[0], time.monotonic() + PATIENCE
+        before = self.look(0)[0]
         self.vm.ok("guest_net frame-hello eth0")
-        while self.look(0)[0] == before:
-            assert time.monotonic() < end, "the card in QEMU sends no more"
-        return True
+        return guests.eventually(lambda: self.look(0)[0] != before,
+                                 "the card in QEMU sends no more", PATIENCE)
 
     def settled(self):
         return self.look()[2] == 0

@@ -4,9 +4,10 @@
 Usage: soak.py [--qemu] RINGPLUG LIBRARY [SECONDS [SEED]]
 
 Guests come in by every door: plugs, VDE, streams, SOCK_SEQPACKET, vhost-user, and network namespaces
-where the rights suffice; with --qemu there is a Linux in QEMU, too. In each round they all talk at once, some without reading; meanwhile
-visitors come and go by doors of their own, which are locked: they hear what is flooded, may say
-nothing, and say nonsense. Then all is quiet, and the books have to agree, exactly:
+where the rights suffice; with --qemu there is a Linux in QEMU, too. In each round they all talk at
+once, some without reading; meanwhile visitors come and go by doors of their own, which are locked:
+they hear what is flooded, may say nothing, and say nonsense. Then all is quiet, and the books have to
+agree, exactly:
 
   - the frames that came in at a port are those that its guest sent, and those that went out are those
     that it got, with what was counted as unsent;
@@ -36,21 +37,10 @@ import vhost_user
 
 NAME = "soak"
 MOST_GROWTH = 1 << 20
-PATIENCE = 60
 VHOST_DOORS = 3
 # What a frame that came in may be counted as instead of going out.
 IN_DROPS = ("runt", "oversize", "bad-source", "bad-offload", "reserved-address", "vlan", "locked",
             "isolated", "same-port", "loop")
-BROADCAST = b"\xff" * 6
-
-
-def eventually(what, why):
-    end = time.monotonic() + PATIENCE
-    while not (value := what()):
-        if time.monotonic() > end:
-            raise AssertionError(why)
-        time.sleep(0.005)
-    return value
 
 
 class Switch:
@@ -82,7 +72,7 @@ class Switch:
 
     def show(self):
         shown = subprocess.run([self.ringplug, "show", "--json", NAME], stdin=subprocess.DEVNULL,
-                               capture_output=True, text=True, timeout=PATIENCE, check=False)
+                               capture_output=True, text=True, timeout=guests.PATIENCE, check=False)
         assert shown.returncode == 0, f"the switch is gone: {shown.stderr}"
         return json.loads(shown.stdout)
 
@@ -103,7 +93,7 @@ class Switch:
 
     def end(self):
         self.process.terminate()
-        status = self.process.wait(PATIENCE)
+        status = self.process.wait(guests.PATIENCE)
         self.process.stdout.close()
         return status
 
@@ -142,7 +132,7 @@ class Visitor:
     def turn(self):
         if self.keep and self.rng.random() < 0.5:
             with contextlib.suppress(OSError):
-                self.keep.send(self.keep.frame(BROADCAST, 60))
+                self.keep.send(self.keep.frame(guests.BROADCAST, 60))
                 self.keep.receive()
 
     def leave(self):
@@ -203,7 +193,7 @@ class Soak:
         """Rudely: with frames under way."""
         if rudely:
             for _ in range(self.rng.randrange(100)):
-                g.send(g.frame(BROADCAST, self.rng.randrange(60, 1500)))
+                g.send(g.frame(guests.BROADCAST, self.rng.randrange(60, 1500)))
         self.guests.remove(g)
         g.leave()
         self.vhost_doors.pop(g, None)
@@ -224,11 +214,11 @@ class Soak:
         """Of each guest, its port; found by the address that it said hello with."""
         where = {a["mac"]: a["port"] for a in shown["addresses"]}
         ports = {p["port"]: p for p in shown["ports"]}
-        return {g: ports.get(where.get(text_of(g.mac))) for g in self.everybody()}
+        return {g: ports.get(where.get(guests.text_of(g.mac))) for g in self.everybody()}
 
     def settle(self):
         """Until all has been said, forwarded and heard; returns what the switch shows then."""
-        end = time.monotonic() + PATIENCE
+        end = time.monotonic() + guests.PATIENCE
         before = None
         while True:
             quiet = not any([g.receive() for g in self.everybody()])
@@ -260,14 +250,15 @@ class Soak:
     def hello(self):
         """Each guest's address is learned, and nothing else is under way."""
         for g in self.everybody():
-            eventually(g.hello, "a guest can't say hello")
-            eventually(lambda: all([e.settled() or e.receive() for e in self.everybody()]), "hello")
+            guests.eventually(g.hello, "a guest can't say hello")
+            guests.eventually(
+                lambda: all([e.settled() or e.receive() for e in self.everybody()]), "hello")
 
         def known():
             for g in self.everybody():
                 g.receive()
             return all(self.ports(self.switch.show()).values())
-        eventually(known, "a guest's address was not learned")
+        guests.eventually(known, "a guest's address was not learned")
         return self.settle()
 
     def any_frame(self, g):
@@ -283,7 +274,7 @@ class Soak:
         if what < 0.04:
             return g.frame(g.mac, size)  # to itself
         if what < 0.10:
-            return g.frame(BROADCAST, size)
+            return g.frame(guests.BROADCAST, size)
         if what < 0.12:
             return g.frame(b"\x02\xff" + rng.randbytes(4), size)  # to nobody
         return g.frame(rng.choice(self.everybody()).mac, size)
@@ -349,14 +340,11 @@ class Soak:
     def empty(self):
         """Everybody has gone: memory and descriptors."""
         self.all_leave()
-        eventually(lambda: sum(p["link"] for p in self.switch.show()["ports"]) == len(self.fixed),
-                   "ports of guests that have gone")
+        guests.eventually(
+            lambda: sum(p["link"] for p in self.switch.show()["ports"]) == len(self.fixed),
+            "ports of guests that have gone")
         time.sleep(0.5)
         return self.switch.memory(), self.switch.descriptors(), self.switch.guests_memories()
-
-
-def text_of(mac):
-    return ":".join(f"{b:02x}" for b in mac)
 
 
 def make_namespaces(stack):
@@ -385,14 +373,13 @@ def main():
     seed = int(words[3]) if len(words) > 3 else random.randrange(1 << 32)
     guests.Plug.library = ctypes.CDLL(library)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
-    start = time.monotonic()
-    passed = lambda: time.monotonic() - start
     print(f"# seed {seed}", flush=True)
     with contextlib.ExitStack() as stack:
         soak = Soak(stack, ringplug, seed, with_qemu)
         print(f"# {len(soak.namespaces)} network namespaces beside the others"
               f"{', and QEMU' if with_qemu else ''}", flush=True)
         start = time.monotonic()
+        passed = lambda: time.monotonic() - start
         warm, said = None, 0.0
         while passed() < seconds or warm is None:
             soak.round(min(2.0, seconds / 10))

@@ -9,12 +9,11 @@
 #include <sys/resource.h>
 #include <sys/un.h>
 
-#include <fstream>
 #include <map>
 #include <optional>
 
 #include "base/descriptors.h"
-#include "tests/backend/scale.h"
+#include "tests/base/resident.h"
 #include "tests/base/temp_folder.h"
 #include "tests/sockets/vde_client.h"
 
@@ -308,14 +307,6 @@ TEST(DatagramSocket, AReaderThatWentDelaysNothing) {
   }
 }
 
-/// Of this process, in memory.
-std::size_t resident_kib() {
-  std::ifstream status("/proc/self/status");
-  for (std::string line; std::getline(status, line);)
-    if (line.starts_with("VmRSS:")) return std::stoul(line.substr(6));
-  return 0;
-}
-
 TEST(DatagramSocket, AThousandShareTheirMemory) {
   rlimit usual{};
   ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &usual), 0);
@@ -323,7 +314,7 @@ TEST(DatagramSocket, AThousandShareTheirMemory) {
   if (more.rlim_cur < 3100) GTEST_SKIP() << "the limit of descriptors is below 3100";
   ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &more), 0);
   const auto buffers = std::make_shared<DatagramBuffers>();
-  const std::size_t before = resident_kib();
+  const std::size_t before = test::resident();
   {
     std::vector<std::unique_ptr<Line>> lines;
     for (int i = 0; i < 1000; ++i)
@@ -337,10 +328,8 @@ TEST(DatagramSocket, AThousandShareTheirMemory) {
         for (const auto& f : frames) ASSERT_EQ(f, frame);
       }
     }
-    // The test's own bursts are the bulk of it. A sanitizer keeps what was freed.
-    if (!backend::kSanitized) {
-      EXPECT_LT(resident_kib() - before, 100'000u);
-    }
+    // The test's own bursts are the bulk of it.
+    EXPECT_LT(test::resident(), before + 100'000u * 1024);
   }
   EXPECT_EQ(setrlimit(RLIMIT_NOFILE, &usual), 0);
 }

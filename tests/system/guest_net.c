@@ -194,11 +194,15 @@ static int bind_to(int type, const char* port) {
   return fd;
 }
 
+static void say_ready(void) {
+  printf("ready\n");
+  fflush(stdout);
+}
+
 static int accept_one(const char* port) {
   int listener = bind_to(SOCK_STREAM, port);
   if (listen(listener, 1) != 0) fail("listen");
-  printf("ready\n");
-  fflush(stdout);
+  say_ready();
   int fd = accept(listener, NULL, NULL);
   if (fd < 0) fail("accept");
   close(listener);
@@ -265,8 +269,7 @@ static void ask(const char* host, const char* port, const char* text) {
 static void udp_echo(const char* port) {
   static uint8_t buffer[kBuffer];
   int fd = bind_to(SOCK_DGRAM, port);
-  printf("ready\n");
-  fflush(stdout);
+  say_ready();
   for (;;) {
     struct sockaddr_in6 from;
     socklen_t length = sizeof from;
@@ -294,46 +297,46 @@ static void udp_ask(const char* host, const char* port, unsigned count, size_t s
 // Both ethertypes are for experiments (IEEE 802).
 enum { kAsked = 0x88b5, kAnswer = 0x88b6, kAddress = 6, kHeader = 14 };
 
-static int packet_socket(const char* device) {
+// Fills in the device's own address.
+static int packet_socket(const char* device, uint8_t* own) {
   int fd = socket(AF_PACKET, SOCK_RAW, htons(kAsked));
   struct sockaddr_ll at = {.sll_family = AF_PACKET, .sll_protocol = htons(kAsked)};
+  socklen_t length = sizeof at;
   at.sll_ifindex = (int)if_nametoindex(device);
-  if (fd < 0 || bind(fd, (struct sockaddr*)&at, sizeof at) != 0) fail(device);
+  if (fd < 0 || bind(fd, (struct sockaddr*)&at, sizeof at) != 0 ||
+      getsockname(fd, (struct sockaddr*)&at, &length) != 0)
+    fail(device);
+  memcpy(own, at.sll_addr, kAddress);
   return fd;
 }
 
-static void put_header(uint8_t* frame, const uint8_t* to, int fd) {
-  struct sockaddr_ll own;
-  socklen_t length = sizeof own;
-  if (getsockname(fd, (struct sockaddr*)&own, &length) != 0) fail("getsockname");
+static void put_header(uint8_t* frame, const uint8_t* to, const uint8_t* from) {
   memcpy(frame, to, kAddress);
-  memcpy(frame + kAddress, own.sll_addr, kAddress);
+  memcpy(frame + kAddress, from, kAddress);
   frame[kHeader - 2] = kAnswer >> 8;
   frame[kHeader - 1] = kAnswer & 0xff;
 }
 
 static void frame_echo(const char* device) {
   static uint8_t buffer[kBuffer];
-  int fd = packet_socket(device);
-  printf("ready\n");
-  fflush(stdout);
+  uint8_t own[kAddress];
+  int fd = packet_socket(device, own);
+  say_ready();
   for (;;) {
     struct sockaddr_ll from;
     socklen_t length = sizeof from;
     ssize_t n = recvfrom(fd, buffer, sizeof buffer, 0, (struct sockaddr*)&from, &length);
     if (n < kHeader || from.sll_pkttype != PACKET_HOST) continue;
-    uint8_t back[kAddress];
-    memcpy(back, buffer + kAddress, sizeof back);
-    put_header(buffer, back, fd);
+    put_header(buffer, from.sll_addr, own);
     send(fd, buffer, (size_t)n, MSG_DONTWAIT);
   }
 }
 
 static void frame_hello(const char* device) {
   static const uint8_t kAll[kAddress] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
-  uint8_t frame[60] = {0};
-  int fd = packet_socket(device);
-  put_header(frame, kAll, fd);
+  uint8_t frame[60] = {0}, own[kAddress];
+  int fd = packet_socket(device, own);
+  put_header(frame, kAll, own);
   if (send(fd, frame, sizeof frame, 0) < 0) fail("send");
 }
 
