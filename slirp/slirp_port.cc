@@ -101,7 +101,8 @@ void SlirpPort::receive(sw::Burst& burst, Instant now) noexcept {
   if (queue_.empty()) {
     burst_ = &burst;
     passed_ = 0;
-    nat_->run(now);
+    take_acks(sw::Burst::kFrames);
+    if (acks_n_ == 0) nat_->run(now);
     burst_ = nullptr;
   }
   lend(burst);
@@ -143,9 +144,32 @@ std::size_t SlirpPort::send(std::span<const sw::Frame* const> frames, Instant no
     }
     f->copy_to(scratch_.data());
     std::span<std::uint8_t> bytes(scratch_.data(), f->len);
-    if (guard_->check(bytes, f->ingress, now) == Refusal::none) nat_->input(bytes, f->ingress, now);
+    if (guard_->check(bytes, f->ingress, now) != Refusal::none || defer(bytes, f->ingress))
+      continue;
+    take_acks(SIZE_MAX);
+    nat_->input(bytes, f->ingress, now);
   }
   return 0;
+}
+
+/// False: it is to be fed to the NAT now.
+bool SlirpPort::defer(std::span<const std::uint8_t> frame, sw::PortId guest) noexcept {
+  if (acks_n_ == acks_.size() || frame.size() > sw::Frame::kHead || pure_ack(frame) == 0)
+    return false;
+  Ack& a = acks_[acks_n_++];
+  a.guest = guest;
+  a.len = frame.size();
+  std::copy(frame.begin(), frame.end(), a.bytes.begin());
+  return true;
+}
+
+/// Until the NAT has sent `limit` long frames.
+void SlirpPort::take_acks(std::size_t limit) noexcept {
+  for (; acks_taken_ < acks_n_ && passed_ < limit; ++acks_taken_) {
+    const Ack& a = acks_[acks_taken_];
+    nat_->input({a.bytes.data(), a.len}, a.guest, now_);
+  }
+  if (acks_taken_ == acks_n_) acks_taken_ = acks_n_ = 0;
 }
 
 bool SlirpPort::flush(Instant) noexcept {
@@ -153,10 +177,11 @@ bool SlirpPort::flush(Instant) noexcept {
 }
 
 bool SlirpPort::arm(Instant now) noexcept {
-  return queue_.empty() && nat_->prepare_wait(now, guard_->fragments_pending(now));
+  return queue_.empty() && acks_n_ == 0 && nat_->prepare_wait(now, guard_->fragments_pending(now));
 }
 
 void SlirpPort::forget(sw::PortId id) noexcept {
+  take_acks(SIZE_MAX);
   guard_->forget(id);
   nat_->forget(id);
 }

@@ -2,9 +2,10 @@
 // slirp_port.h - user-mode NAT as a port of a switch: guard, NAT, and a queue back to the guests.
 //
 // Frames from guests are copied into private memory, checked by the guard and only then fed to the
-// NAT. Frames from the NAT wait in a bounded queue until the switch takes them, but long ones,
-// which are forwarded out of libslirp's memory; while any wait, the NAT is not asked for more.
-// Several guests share one instance.
+// NAT. Frames from the NAT wait in a bounded queue until the switch takes them, but long ones of
+// the NAT's own turn, which are forwarded out of libslirp's memory; while any wait, the NAT is not
+// asked for more. An acknowledgement makes the NAT send what may be long, so it waits for that
+// turn. Several guests share one instance.
 #pragma once
 
 #include <array>
@@ -39,6 +40,14 @@ class SlirpPort final : public sw::Port {
   void keep(std::span<const std::uint8_t> frame) noexcept;
   void lend(sw::Burst& burst) noexcept;
   bool pass(std::span<const std::uint8_t> frame) noexcept;
+  bool defer(std::span<const std::uint8_t> frame, sw::PortId guest) noexcept;
+  void take_acks(std::size_t limit) noexcept;
+
+  struct Ack {
+    sw::PortId guest;
+    std::size_t len;
+    std::array<std::uint8_t, sw::Frame::kHead> bytes;
+  };
 
   Fd tftp_root_;
   std::unique_ptr<Guard> guard_;
@@ -46,8 +55,10 @@ class SlirpPort final : public sw::Port {
   Instant now_{};
   std::unique_ptr<Nat> nat_;
   std::size_t lent_ = 0;
-  sw::Burst* burst_ = nullptr;  ///< of the turn in which the NAT runs
-  std::size_t passed_ = 0;      ///< frames that this turn was asked to pass on
+  sw::Burst* burst_ = nullptr;                ///< of the turn in which the NAT runs
+  std::size_t passed_ = 0;                    ///< frames that this turn was asked to pass on
+  std::array<Ack, sw::Burst::kFrames> acks_;  ///< [taken, n) wait for the NAT's turn
+  std::size_t acks_taken_ = 0, acks_n_ = 0;
   std::uint64_t not_ours_ = 0, acks_saved_ = 0, overflow_ = 0, inconsistent_ = 0;
   std::array<std::uint8_t, sw::kMaxFrame> scratch_;
 };

@@ -125,6 +125,41 @@ TEST(Nat, LongFramesComeWithoutACopyInTheirOrder) {
   EXPECT_GT(w.handed_over, 10u);
 }
 
+TEST(Nat, WhatAcknowledgementsReleaseComesWithoutACopy) {
+  World w({{"mtu", "65521"}});
+  Guest& g = w.add_guest();
+  g.mss = 40'000;
+  const Fd listener = tcp_listener();
+  TcpConn& c = g.connect(kGateway, local_of(listener.get()).port());
+  Stream host = accept_in(w, listener);
+  ASSERT_TRUE(host);
+  const Data sent = pattern(1 << 20);
+  host.out = sent;
+  ASSERT_TRUE(w.until([&] {
+    host.step();
+    return c.received.size() >= sent.size();
+  }));
+  EXPECT_TRUE(c.received == sent);
+  EXPECT_GE(w.handed_over, sent.size() / 40'000);
+  EXPECT_EQ(w.long_lent, 0u);
+}
+
+TEST(Nat, MoreAcknowledgementsThanWaitAtATime) {
+  World w;
+  Guest& g = w.add_guest();
+  const Fd listener = tcp_listener();
+  TcpConn& c = g.connect(kGateway, local_of(listener.get()).port());
+  Stream host = accept_in(w, listener);
+  ASSERT_TRUE(host);
+  for (int round = 0; round < 3; ++round) {
+    for (std::size_t i = 0; i < 3 * sw::Burst::kFrames; ++i) c.send_ack();
+    echo_a_mebibyte(w, c, host);
+    c.received.clear();
+    if (HasFatalFailure()) return;
+  }
+  EXPECT_EQ(g.broken, 0u);
+}
+
 TEST(Nat, VouchesForTcpChecksumsAndNoOthers) {
   World w;
   Guest& g = w.add_guest();

@@ -46,6 +46,7 @@ class World {
   std::vector<std::string> log;
   std::deque<Guest> guests;
   std::size_t handed_over = 0;  ///< frames that came without a copy
+  std::size_t long_lent = 0;    ///< frames of 16 KiB or more that did not
   std::size_t vouched = 0;      ///< frames whose checksum a guest need not look at
 
  private:  // constructed with `log` in place
@@ -145,6 +146,7 @@ class World {
   bool receive_all() {
     frames_.clear();
     port.receive(*burst_, now);
+    for (const sw::Frame& f : burst_->frames()) long_lent += f.len >= 16384;
     take_burst();
     port.release();
     for (const Data& f : frames_) deliver(f);
