@@ -213,6 +213,7 @@ bool Nat::prepare_wait(Instant now, bool fragments) noexcept {
     need_poll_ = true;
     return false;
   }
+  polls_.shed();
   Instant due = advertise_at_;
   if (timeout_ms_ <= kFastTimer)
     due = std::min<Instant>(due, now + std::chrono::milliseconds(kFastTimer));

@@ -61,23 +61,19 @@ int PollSet::add(int fd, int events) noexcept {
   Entry& e = entry(fd);
   const std::uint32_t want = to_epoll(events);
   if (want == 0) return -1;
-  if (e.events != want) {
+  if ((want & ~e.events) != 0) {
     if (!control(fd, e.events, want)) return -1;
     if (e.events == 0) watched_.push_back(fd);
     e.events = want;
   }
+  e.wanted = want;
   e.round = round_;
   return fd;
 }
 
 void PollSet::commit() noexcept {
-  std::erase_if(watched_, [&](int fd) {
-    Entry& e = entry(fd);
-    if (e.events != 0 && e.round == round_) return false;
-    if (e.events != 0) epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, fd, nullptr);
-    e = {};
-    return true;
-  });
+  for (int fd : watched_)
+    if (Entry& e = entry(fd); e.round != round_) e.wanted = 0;
 }
 
 void PollSet::drop(int fd) noexcept {
@@ -101,10 +97,22 @@ int PollSet::poll() noexcept {
       timer_at_ = Instant::max();
       continue;
     }
-    entry(e.data.fd).ready = e.events;
-    ready_.push_back(e.data.fd);
+    Entry& found = entry(e.data.fd);
+    found.ready = found.wanted == 0 ? 0 : e.events & (found.wanted | EPOLLERR | EPOLLHUP);
+    (found.ready != 0 ? ready_ : surplus_).push_back(e.data.fd);
   }
-  return n;
+  return n - static_cast<int>(surplus_.size());
+}
+
+void PollSet::shed() noexcept {
+  for (int fd : surplus_) {
+    Entry& e = entry(fd);
+    if (e.wanted == 0)
+      drop(fd);
+    else if (control(fd, e.events, e.wanted))
+      e.events = e.wanted;
+  }
+  surplus_.clear();
 }
 
 int PollSet::revents(int index) const noexcept {
@@ -115,6 +123,7 @@ int PollSet::revents(int index) const noexcept {
 void PollSet::clear() noexcept {
   for (int fd : ready_) entry(fd).ready = 0;
   ready_.clear();
+  surplus_.clear();
 }
 
 void PollSet::set_timer(Instant when) noexcept {

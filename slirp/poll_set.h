@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // poll_set.h - keeps an epoll descriptor in step with the set of sockets libslirp wants watched.
 //
-// libslirp names its whole set anew before each wait; only the differences reach the kernel.
+// libslirp names its whole set anew before each wait; only the differences reach the kernel, and
+// what is no longer asked for only when it would disturb a sleep: it may be asked for again before
+// that.
 #pragma once
 
 #include <cstdint>
@@ -31,6 +33,9 @@ class PollSet {
 
   /// Looks what is ready, without waiting. Returns how many, the timer included.
   int poll() noexcept;
+  /// Stops watching what the last poll() found and nobody asks for. To be called before fd() is
+  /// waited for.
+  void shed() noexcept;
   /// SLIRP_POLL_* of the socket at `index` as of the last poll().
   int revents(int index) const noexcept;
   /// Forgets what the last poll() found.
@@ -39,12 +44,10 @@ class PollSet {
   /// Makes fd() readable at `when`; Instant::max(): never.
   void set_timer(Instant when) noexcept;
 
-  /// Sockets in the current round.
-  std::size_t size() const noexcept { return watched_.size(); }
-
  private:
   struct Entry {
     std::uint32_t events = 0;  ///< as epoll knows them; 0: not watched
+    std::uint32_t wanted = 0;  ///< a part of them
     std::uint32_t round = 0;
     std::uint32_t ready = 0;
   };
@@ -55,7 +58,7 @@ class PollSet {
   Instant timer_at_ = Instant::max();
   std::uint32_t round_ = 0;
   std::vector<Entry> entries_;  ///< by descriptor
-  std::vector<int> watched_, ready_;
+  std::vector<int> watched_, ready_, surplus_;
 };
 
 }  // namespace rp::slirp
