@@ -18,6 +18,7 @@
 #include "base/signal_guard.h"
 #include "fuzz/guest_frames.h"
 #include "slirp/slirp_port.h"
+#include "switch/offload.h"
 
 namespace {
 
@@ -91,7 +92,8 @@ class Session {
   void run(Input& in) {
     for (int frames = 0; !in.empty() && frames < 100; ++frames) {
       const unsigned how = in.byte();
-      send(fuzz::any_frame(in, said_), 1 + (how & 1));
+      const Data frame = fuzz::any_frame(in, said_);
+      send(frame, 1 + (how & 1), how & 8 ? claim(in) : sw::Offload{});
       if (how & 2) now_ += std::chrono::milliseconds(in.u16());
       if ((how & 0xf0) == 0x10) port_.forget(1 + (how & 1));
       turns(how & 4 ? 4 : 1);
@@ -114,12 +116,25 @@ class Session {
     o.emplace_back("max-flows", "8");
     return o;
   }
-  void send(const Data& bytes, sw::PortId from) {
+  static sw::Offload claim(Input& in) {
+    sw::Offload o;
+    const unsigned what = in.byte();
+    o.flags = what & 1 ? VIRTIO_NET_HDR_F_DATA_VALID : VIRTIO_NET_HDR_F_NEEDS_CSUM;
+    o.gso_type = what & 2 ? VIRTIO_NET_HDR_GSO_TCPV4 : VIRTIO_NET_HDR_GSO_NONE;
+    o.gso_size = static_cast<std::uint16_t>(1 + what);
+    o.csum_start = what & 4 ? 54 : 34;
+    o.csum_offset = what & 8 ? 6 : 16;
+    return o;
+  }
+  /// As the switch hands frames over: checked, and finished as far as the port wants them to be.
+  void send(const Data& bytes, sw::PortId from, const sw::Offload& claim) {
     if (bytes.empty()) return;
     sw::Frame f;
     sw::Part part;
     sw::make_frame(f, part, bytes);
     f.ingress = from;
+    f.offload = claim;
+    if (!sw::check_offload(f) || !sw::Segmenter::passes(f.offload, port_.offloads())) return;
     const sw::Frame* const one = &f;
     port_.send({&one, 1}, now_);
   }

@@ -144,6 +144,10 @@ std::size_t SlirpPort::send(std::span<const sw::Frame* const> frames, Instant no
     }
     f->copy_to(scratch_.data());
     std::span<std::uint8_t> bytes(scratch_.data(), f->len);
+    if (!f->offload.none() && !sw::finish_as_one(*f, bytes)) {
+      ++unfinished_;
+      continue;
+    }
     if (guard_->check(bytes, f->ingress, now) != Refusal::none || defer(bytes, f->ingress))
       continue;
     take_acks(SIZE_MAX);
@@ -193,6 +197,7 @@ void SlirpPort::report(const CounterSink& sink) const {
   sink("nat.acks-saved", acks_saved_);
   sink("nat.queue-overflow", overflow_);
   sink("nat.inconsistent", inconsistent_);
+  sink("nat.bad-offload", unfinished_);
 }
 
 }  // namespace rp::slirp

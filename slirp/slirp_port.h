@@ -27,6 +27,10 @@ class SlirpPort final : public sw::Port {
   ~SlirpPort() override;
 
   int poll_fd() const noexcept override { return nat_->fd(); }
+  /// TCP over IPv4 in segments of any length. Not over IPv6: libslirp holds those against its MTU.
+  sw::Offloads offloads() const noexcept override {
+    return {.csum = true, .tso4 = true, .ecn = true};
+  }
   void receive(sw::Burst& burst, Instant now) noexcept override;
   void release() noexcept override;
   std::size_t send(std::span<const sw::Frame* const> frames, Instant now) noexcept override;
@@ -60,6 +64,7 @@ class SlirpPort final : public sw::Port {
   std::array<Ack, sw::Burst::kFrames> acks_;  ///< [taken, n) wait for the NAT's turn
   std::size_t acks_taken_ = 0, acks_n_ = 0;
   std::uint64_t not_ours_ = 0, acks_saved_ = 0, overflow_ = 0, inconsistent_ = 0;
+  std::uint64_t unfinished_ = 0;
   std::array<std::uint8_t, sw::kMaxFrame> scratch_;
 };
 

@@ -146,6 +146,34 @@ std::uint16_t as_sent(std::uint16_t checksum, bool udp) noexcept {
   return checksum == 0 && udp ? std::uint16_t{0xffff} : checksum;
 }
 
+/// The field holds the pseudo header's sum, so summing to the end gives the whole checksum.
+void complete(std::span<std::uint8_t> bytes, const Offload& o) noexcept {
+  const std::uint16_t sum = checksum_finish(checksum_add(0, bytes.subspan(o.csum_start)));
+  const bool udp = o.csum_offset == kUdpChecksum;  // also behind IPv6 extension headers
+  write_at(bytes, std::size_t{o.csum_start} + o.csum_offset, Be16(as_sent(sum, udp)));
+}
+
+/// Writes the length of an IP packet that ends a frame of `len` bytes, and adds `ids` to an IPv4
+/// id. Returns the pseudo header's sum.
+std::uint32_t set_ip_length(std::span<std::uint8_t> head, const Layers& l, std::uint32_t len,
+                            std::uint32_t ids) noexcept {
+  const std::uint32_t l4_len = len - l.l4;
+  if (l.type == kEtherIpv6) {
+    auto ip = read_at<Ipv6Header>(head, l.l3).value_or(Ipv6Header{});
+    ip.payload_len.set(static_cast<std::uint16_t>(l4_len));
+    write_at(head, l.l3, ip);
+    return pseudo_sum(ip, l.proto, l4_len);
+  }
+  auto ip = read_at<Ipv4Header>(head, l.l3).value_or(Ipv4Header{});
+  ip.total_len.set(static_cast<std::uint16_t>(len - l.l3));
+  ip.id.set(static_cast<std::uint16_t>(ip.id.get() + ids));  // RFC 6864: each its own
+  ip.checksum.set(0);
+  write_at(head, l.l3, ip);
+  ip.checksum.set(checksum_finish(checksum_add(0, head.subspan(l.l3, l.l4 - l.l3))));
+  write_at(head, l.l3, ip);
+  return pseudo_sum(ip, l.proto, l4_len);
+}
+
 }  // namespace
 
 bool locate(const Frame& frame, Layers& l) noexcept {
@@ -206,6 +234,18 @@ bool reopen_checksum(Frame& frame) noexcept {
   return true;
 }
 
+bool finish_as_one(const Frame& frame, std::span<std::uint8_t> bytes) noexcept {
+  Layers l;
+  if (bytes.size() != frame.len || !locate(frame, l) || !csum_fits(frame, l)) return false;
+  if (frame.offload.is_gso()) {
+    if (l.proto != kProtoTcp || !gso_fits(frame, l)) return false;
+    const std::uint32_t pseudo = set_ip_length(bytes, l, frame.len, 0);
+    write_at(bytes, l.l4 + kTcpChecksum, Be16(checksum_to_do(pseudo)));
+  }
+  complete(bytes, frame.offload);
+  return true;
+}
+
 Segmenter::Segmenter() : scratch_(std::make_unique<std::uint8_t[]>(kMaxFrame)) {}
 
 /// Copies the frame, body and all: from here on no guest can change what is summed and sent.
@@ -230,16 +270,8 @@ bool Segmenter::begin(const Frame& frame, const Offloads& can) noexcept {
   gso_size_ = frame.offload.is_gso() ? frame.offload.gso_size : 0;
   index_ = 0;
   at_ = layers_.payload;
-  if (gso_size_ == 0) complete(frame.offload);
+  if (gso_size_ == 0) complete({scratch_.get(), len_}, frame.offload);
   return at_ < len_;
-}
-
-/// The field holds the pseudo header's sum, so summing to the end gives the whole checksum.
-void Segmenter::complete(const Offload& o) noexcept {
-  const std::span<std::uint8_t> bytes(scratch_.get(), len_);
-  const std::uint16_t sum = checksum_finish(checksum_add(0, bytes.subspan(o.csum_start)));
-  const bool udp = o.csum_offset == kUdpChecksum;  // also behind IPv6 extension headers
-  write_at(bytes, std::size_t{o.csum_start} + o.csum_offset, Be16(as_sent(sum, udp)));
 }
 
 bool Segmenter::next(Frame& out) noexcept {
@@ -250,7 +282,7 @@ bool Segmenter::next(Frame& out) noexcept {
   start_segment(out, chunk);
   if (gso_size_) {
     patch_l4(out);
-    patch_checksum(out, patch_ip(out), chunk);
+    patch_checksum(out, set_ip_length(out.head, layers_, out.len, index_), chunk);
   }
   attach(out, at_);
   at_ += chunk;
@@ -263,27 +295,6 @@ void Segmenter::start_segment(Frame& out, std::uint32_t chunk) const noexcept {
   out.len = layers_.payload + chunk;
   out.head_len = std::min(out.len, Frame::kHead);
   std::memcpy(out.head.data(), scratch_.get(), layers_.payload);
-}
-
-/// Lengths, and for IPv4 a fresh id and checksum. Returns the pseudo header's sum.
-std::uint32_t Segmenter::patch_ip(Frame& out) const noexcept {
-  const std::span<std::uint8_t> head(out.head);
-  const std::uint32_t l4_len = out.len - layers_.l4;
-  if (layers_.type == kEtherIpv6) {
-    auto ip = read_at<Ipv6Header>(head, layers_.l3).value_or(Ipv6Header{});
-    ip.payload_len.set(static_cast<std::uint16_t>(l4_len));
-    write_at(head, layers_.l3, ip);
-    return pseudo_sum(ip, layers_.proto, l4_len);
-  }
-  auto ip = read_at<Ipv4Header>(head, layers_.l3).value_or(Ipv4Header{});
-  ip.total_len.set(static_cast<std::uint16_t>(out.len - layers_.l3));
-  ip.id.set(static_cast<std::uint16_t>(ip.id.get() + index_));  // RFC 6864: each its own
-  ip.checksum.set(0);
-  write_at(head, layers_.l3, ip);
-  const auto header = head.subspan(layers_.l3, layers_.l4 - layers_.l3);
-  ip.checksum.set(checksum_finish(checksum_add(0, header)));
-  write_at(head, layers_.l3, ip);
-  return pseudo_sum(ip, layers_.proto, l4_len);
 }
 
 /// RFC 9293, 3.1: FIN and PSH speak of the last byte. RFC 3168, 6.1.2: CWR is said once.

@@ -72,6 +72,10 @@ void leave_checksum(Frame& frame, std::uint32_t l4, std::uint32_t offset,
 /// not sum, but not who says that the sum is right. False: it is no such segment, and unchanged.
 bool reopen_checksum(Frame& frame) noexcept;
 
+/// For a receiver that takes TCP segments of any length: finishes in `bytes`, the receiver's own
+/// copy of a checked frame, what is left to do, as one segment. False: the headers make no sense.
+bool finish_as_one(const Frame& frame, std::span<std::uint8_t> bytes) noexcept;
+
 /// Finishes frames. Owns its scratch memory, so it allocates only when made. Not thread-safe.
 class Segmenter {
  public:
@@ -121,9 +125,7 @@ class Segmenter {
   bool begin(const Frame& frame, const Offloads& can) noexcept;
   bool next(Frame& out) noexcept;
   bool linearize(const Frame& frame) noexcept;
-  void complete(const Offload& offload) noexcept;
   void start_segment(Frame& out, std::uint32_t chunk) const noexcept;
-  std::uint32_t patch_ip(Frame& out) const noexcept;
   void patch_l4(Frame& out) const noexcept;
   void patch_checksum(Frame& out, std::uint32_t pseudo, std::uint32_t chunk) const noexcept;
   void attach(Frame& out, std::uint32_t from) noexcept;

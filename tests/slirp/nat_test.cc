@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "slirp/nat.h"
+#include "switch/offload.h"
 #include "tests/slirp/nat_world.h"
 
 namespace rp::test {
@@ -142,6 +143,37 @@ TEST(Nat, WhatAcknowledgementsReleaseComesWithoutACopy) {
   EXPECT_TRUE(c.received == sent);
   EXPECT_GE(w.handed_over, sent.size() / 40'000);
   EXPECT_EQ(w.long_lent, 0u);
+}
+
+TEST(Nat, TakesWhatIsLeftToSegment) {
+  World w;
+  Guest& g = w.add_guest();
+  const Fd listener = tcp_listener();
+  TcpConn& c = g.connect(kGateway, local_of(listener.get()).port());
+  Stream host = accept_in(w, listener);
+  ASSERT_TRUE(host);
+  const Data sent = pattern(40'000);
+  c.segment(sw::kTcpAck | sw::kTcpPsh, sent);
+  Data frame = g.outbox.back();
+  g.outbox.clear();
+  constexpr sw::Offload kLeft{.flags = VIRTIO_NET_HDR_F_NEEDS_CSUM,
+                              .gso_type = VIRTIO_NET_HDR_GSO_TCPV4,
+                              .hdr_len = 54,
+                              .gso_size = 1460,
+                              .csum_start = 34,
+                              .csum_offset = 16};
+  EXPECT_TRUE(sw::Segmenter::passes(kLeft, w.port.offloads()));
+  sw::Offload nonsense = kLeft;
+  nonsense.csum_start = 20;
+  w.inject(g.port, frame, nonsense);
+  EXPECT_EQ(w.counter("nat.bad-offload"), 1u);
+  frame[50] = frame[51] = 0;
+  w.inject(g.port, frame, kLeft);
+  ASSERT_TRUE(w.until([&] {
+    host.step();
+    return host.in.size() >= sent.size();
+  }));
+  EXPECT_TRUE(host.in == sent);
 }
 
 TEST(Nat, MoreAcknowledgementsThanWaitAtATime) {

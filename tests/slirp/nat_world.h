@@ -118,17 +118,18 @@ class World {
   }
 
   /// Sends one frame past every outbox.
-  void inject(sw::PortId from, const Data& frame) {
+  void inject(sw::PortId from, const Data& frame, const sw::Offload& offload = {}) {
     const SignalsBlocked no_signals;
-    inject_unguarded(from, frame);
+    inject_unguarded(from, frame, offload);
   }
 
  private:
-  void inject_unguarded(sw::PortId from, const Data& frame) {
+  void inject_unguarded(sw::PortId from, const Data& frame, const sw::Offload& offload = {}) {
     sw::Frame f;
     sw::Part part;
     sw::make_frame(f, part, frame);
     f.ingress = from;
+    f.offload = offload;
     const sw::Frame* one = &f;
     port.send({&one, 1}, now);
   }

@@ -44,18 +44,6 @@ std::optional<Offload> checked(const Bytes& b, const Offload& claim) {
   return held.frame.offload;
 }
 
-Recipe random_recipe(std::mt19937& rng) {
-  Recipe r;
-  r.v6 = rng() % 2;
-  r.udp = rng() % 2;
-  r.tags = static_cast<unsigned>(rng() % 3);
-  r.ip_options = r.v6 ? 0 : rng() % 6 * 4;
-  r.tcp_options = r.udp ? 0 : rng() % 11 * 4;
-  r.payload = 1 + (rng() % 4 ? rng() % 4000 : rng() % 60000);
-  r.flags = static_cast<std::uint8_t>(rng());
-  return r;
-}
-
 std::mt19937& shared_rng() {
   static std::mt19937 rng(7);
   return rng;
@@ -532,63 +520,6 @@ void expect_sane(const std::vector<Made>& made, const Frame& in, const Offloads&
     total += m.bytes.size();
   }
   ASSERT_LE(total, in.len + made.size() * Frame::kHead);
-}
-
-TEST(Reopen, ChecksumLeftToDoComesOutTheSame) {
-  Segmenter segmenter;
-  for (int round = 0; round < 500; ++round) {
-    Recipe r = random_recipe(shared_rng());
-    r.udp = false;
-    if (round % 10 == 0) r.ip_options = r.v6 ? 0 : 40, r.tcp_options = 40;
-    Bytes whole = build(r, shared_rng());
-    naive_complete(whole, r);
-    Held held(whole);
-    held.frame.offload.flags = kDataValid;
-    ASSERT_TRUE(reopen_checksum(held.frame)) << r.name();
-    EXPECT_EQ(held.frame.offload.hdr_len, r.start());
-    EXPECT_TRUE(Segmenter::passes(held.frame.offload, kCsumOnly));
-    const Offload claim = held.frame.offload;
-    ASSERT_TRUE(check_offload(held.frame)) << r.name();
-    EXPECT_EQ(held.frame.offload.csum_start, claim.csum_start);
-    const auto made = finish(segmenter, held.frame, kNothing);
-    ASSERT_EQ(made.size(), 1u);
-    EXPECT_EQ(made[0].bytes, whole) << r.name();
-  }
-}
-
-TEST(Reopen, LeavesAloneWhatIsNoWholeSegment) {
-  const auto left_alone = [](const Bytes& b, const Offload& claim = {.flags = kDataValid}) {
-    Held held(b);
-    held.frame.offload = claim;
-    const bool reopened = reopen_checksum(held.frame);
-    return !reopened && bytes_of(held.frame) == b && held.frame.offload.flags == claim.flags;
-  };
-  for (const bool v6 : {false, true}) {
-    Recipe r{.v6 = v6};
-    const Bytes whole = build(r, shared_rng());
-    EXPECT_FALSE(left_alone(whole)) << "the frame that the others are made of";
-    Bytes padded = whole;
-    padded.push_back(0);
-    EXPECT_TRUE(left_alone(padded)) << "the padding would be summed, too";
-    EXPECT_TRUE(left_alone(Bytes(whole.begin(), whole.end() - 1)));
-    for (const std::size_t size : {r.l3() + 5, r.l4() + 5, r.l4() + 19})
-      EXPECT_TRUE(left_alone(Bytes(whole.begin(), whole.begin() + static_cast<long>(size))));
-    Bytes short_header = whole;
-    short_header[r.l4() + 12] = 0x40;
-    EXPECT_TRUE(left_alone(short_header));
-    const Recipe bare{.v6 = v6, .payload = 0};
-    Bytes long_header = build(bare, shared_rng());
-    long_header[bare.l4() + 12] = 0xf0;
-    EXPECT_TRUE(left_alone(long_header));
-    EXPECT_TRUE(left_alone(whole, csum_claim(r))) << "it is open already";
-    EXPECT_TRUE(left_alone(whole, gso_claim(r, 100)));
-    const Recipe datagram{.v6 = v6, .udp = true};
-    EXPECT_TRUE(left_alone(build(datagram, shared_rng())));
-  }
-  const Recipe r;
-  Bytes fragment = build(r, shared_rng());
-  put16(fragment, r.l3() + 6, 0x2000);
-  EXPECT_TRUE(left_alone(fragment));
 }
 
 TEST(Segmenter, T_HDR_2_RandomHostileFramesAreBounded) {

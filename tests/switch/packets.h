@@ -141,6 +141,18 @@ inline std::vector<Bytes> completed(std::vector<Bytes> segments, const Recipe& r
   return segments;
 }
 
+inline Recipe random_recipe(std::mt19937& rng) {
+  Recipe r;
+  r.v6 = rng() % 2;
+  r.udp = rng() % 2;
+  r.tags = static_cast<unsigned>(rng() % 3);
+  r.ip_options = r.v6 ? 0 : rng() % 6 * 4;
+  r.tcp_options = r.udp ? 0 : rng() % 11 * 4;
+  r.payload = 1 + (rng() % 4 ? rng() % 4000 : rng() % 60000);
+  r.flags = static_cast<std::uint8_t>(rng());
+  return r;
+}
+
 /// `n` complete segments of one flow.
 inline std::vector<Bytes> train(const Recipe& recipe, std::size_t n, std::size_t mss,
                                 unsigned seed = 1) {
