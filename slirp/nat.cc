@@ -182,7 +182,6 @@ void Nat::fill() noexcept {
   slirp_pollfds_fill(
       slirp_.get(), &timeout_ms_,
       [](int fd, int events, void* opaque) { return self(opaque).watch(fd, events); }, this);
-  polls_.commit();
 }
 
 void Nat::run(Instant now) noexcept {

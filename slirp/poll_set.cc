@@ -35,6 +35,10 @@ int from_epoll(std::uint32_t events) noexcept {
   return e;
 }
 
+/// So many sockets that nobody asks for cost more in each look than leaving them in spares, and may
+/// hide others.
+constexpr std::size_t kMuch = 16;
+
 }  // namespace
 
 PollSet::PollSet() : epoll_(make_epoll()), timer_(make_timer()) {
@@ -63,7 +67,6 @@ int PollSet::add(int fd, int events) noexcept {
   if (want == 0) return -1;
   if ((want & ~e.events) != 0) {
     if (!control(fd, e.events, want)) return -1;
-    if (e.events == 0) watched_.push_back(fd);
     e.events = want;
   }
   e.wanted = want;
@@ -71,46 +74,55 @@ int PollSet::add(int fd, int events) noexcept {
   return fd;
 }
 
-void PollSet::commit() noexcept {
-  for (int fd : watched_)
-    if (Entry& e = entry(fd); e.round != round_) e.wanted = 0;
-}
-
 void PollSet::drop(int fd) noexcept {
   if (fd < 0) return;
   Entry& e = entry(fd);
   if (e.events == 0) return;
   epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, fd, nullptr);
-  std::erase(watched_, fd);
   e = {};
 }
 
 int PollSet::poll() noexcept {
   clear();
+  bool timer = false;
   std::array<epoll_event, 256> events;
-  const int n = epoll_wait(epoll_.get(), events.data(), events.size(), 0);
-  for (int i = 0; i < n; ++i) {
-    const epoll_event& e = events[static_cast<std::size_t>(i)];
-    if (e.data.fd == timer_.get()) {
-      std::uint64_t count;
-      [[maybe_unused]] const auto r = ::read(timer_.get(), &count, sizeof count);
-      timer_at_ = Instant::max();
-      continue;
+  int n;
+  do {
+    n = epoll_wait(epoll_.get(), events.data(), events.size(), 0);
+    for (int i = 0; i < n; ++i) {
+      const epoll_event& e = events[static_cast<std::size_t>(i)];
+      if (e.data.fd == timer_.get()) {
+        std::uint64_t count;
+        [[maybe_unused]] const auto r = ::read(timer_.get(), &count, sizeof count);
+        timer_at_ = Instant::max();
+        timer = true;
+      } else {
+        sort_in(e.data.fd, e.events);
+      }
     }
-    Entry& found = entry(e.data.fd);
-    found.ready = found.wanted == 0 ? 0 : e.events & (found.wanted | EPOLLERR | EPOLLHUP);
-    (found.ready != 0 ? ready_ : surplus_).push_back(e.data.fd);
-  }
-  return n - static_cast<int>(surplus_.size());
+    if (surplus_.size() <= kMuch) break;
+    shed();
+  } while (n == static_cast<int>(events.size()));
+  return static_cast<int>(ready_.size()) + timer;
+}
+
+void PollSet::sort_in(int fd, std::uint32_t events) {
+  Entry& e = entry(fd);
+  const std::uint32_t asked = wanted(e);
+  const std::uint32_t found = asked == 0 ? 0 : events & (asked | EPOLLERR | EPOLLHUP);
+  if (found == 0) surplus_.push_back(fd);
+  if (found != 0 && e.ready == 0) ready_.push_back(fd);
+  e.ready = found;
 }
 
 void PollSet::shed() noexcept {
   for (int fd : surplus_) {
     Entry& e = entry(fd);
-    if (e.wanted == 0)
+    const std::uint32_t asked = wanted(e);
+    if (asked == 0)
       drop(fd);
-    else if (control(fd, e.events, e.wanted))
-      e.events = e.wanted;
+    else if (control(fd, e.events, asked))
+      e.events = asked;
   }
   surplus_.clear();
 }

@@ -22,13 +22,13 @@ class PollSet {
   /// Readable when a watched socket or the timer is due.
   int fd() const noexcept { return epoll_.get(); }
 
-  /// A new round: add() each socket, then commit().
+  /// A new round: what is not add()ed again is no longer asked for.
   void begin() noexcept { ++round_; }
   /// `events` are SLIRP_POLL_*. Returns the index for revents(), -1 when it can't be watched.
   int add(int fd, int events) noexcept;
-  void commit() noexcept;
 
-  /// The descriptor is about to be closed, or is a fresh one under its number.
+  /// The descriptor is about to be closed, of which each has to be told, or is a fresh one under
+  /// its number.
   void drop(int fd) noexcept;
 
   /// Looks what is ready, without waiting. Returns how many, the timer included.
@@ -47,18 +47,20 @@ class PollSet {
  private:
   struct Entry {
     std::uint32_t events = 0;  ///< as epoll knows them; 0: not watched
-    std::uint32_t wanted = 0;  ///< a part of them
+    std::uint32_t wanted = 0;  ///< a part of them, as of `round`
     std::uint32_t round = 0;
     std::uint32_t ready = 0;
   };
   Entry& entry(int fd);
+  std::uint32_t wanted(const Entry& e) const noexcept { return e.round == round_ ? e.wanted : 0; }
+  void sort_in(int fd, std::uint32_t events);
   bool control(int fd, std::uint32_t was, std::uint32_t events) noexcept;
 
   Fd epoll_, timer_;
   Instant timer_at_ = Instant::max();
   std::uint32_t round_ = 0;
   std::vector<Entry> entries_;  ///< by descriptor
-  std::vector<int> watched_, ready_, surplus_;
+  std::vector<int> ready_, surplus_;
 };
 
 }  // namespace rp::slirp

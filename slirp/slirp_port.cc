@@ -15,9 +15,12 @@
 namespace rp::slirp {
 namespace {
 
-/// What the NAT may produce in one look at its sockets: 64 flows with a full 64 KiB window each.
-constexpr std::size_t kQueueBytes = std::size_t{4} << 20;
-constexpr std::size_t kQueueFrames = 4096;
+/// What the NAT may produce in one look at its sockets: 64 flows with a full 64 KiB window each;
+/// and as much again, for what waited before.
+constexpr std::size_t kQueueBytes = std::size_t{8} << 20;
+constexpr std::size_t kQueueFrames = 8192;
+/// Turns that the NAT may be kept from by a guest that has itself answered without end.
+constexpr unsigned kMostPutOff = 8;
 /// Bytes: a copy of what is longer costs more than a turn of its own; joining gains nothing.
 constexpr std::size_t kLong = 16384;
 
@@ -98,10 +101,11 @@ void SlirpPort::keep(std::span<const std::uint8_t> frame) noexcept {
 
 void SlirpPort::receive(sw::Burst& burst, Instant now) noexcept {
   now_ = now;
-  if (queue_.empty()) {
+  if (queue_.size() < sw::Burst::kFrames || ++put_off_ > kMostPutOff) {
+    put_off_ = 0;
     burst_ = &burst;
     passed_ = 0;
-    take_acks(sw::Burst::kFrames);
+    take_acks();
     if (acks_n_ == 0) nat_->run(now);
     burst_ = nullptr;
   }
@@ -150,7 +154,7 @@ std::size_t SlirpPort::send(std::span<const sw::Frame* const> frames, Instant no
     }
     if (guard_->check(bytes, f->ingress, now) != Refusal::none || defer(bytes, f->ingress))
       continue;
-    take_acks(SIZE_MAX);
+    take_acks();
     nat_->input(bytes, f->ingress, now);
   }
   return 0;
@@ -158,18 +162,18 @@ std::size_t SlirpPort::send(std::span<const sw::Frame* const> frames, Instant no
 
 /// False: it is to be fed to the NAT now.
 bool SlirpPort::defer(std::span<const std::uint8_t> frame, sw::PortId guest) noexcept {
-  if (acks_n_ == acks_.size() || frame.size() > sw::Frame::kHead || pure_ack(frame) == 0)
-    return false;
+  const std::size_t tcp = pure_ack(frame);
+  if (tcp == 0 || acks_n_ == acks_.size()) return false;
   Ack& a = acks_[acks_n_++];
   a.guest = guest;
-  a.len = frame.size();
-  std::copy(frame.begin(), frame.end(), a.bytes.begin());
+  a.len = tcp + sizeof(sw::TcpHeader);
+  std::memcpy(a.bytes.data(), frame.data(), a.len);
   return true;
 }
 
-/// Until the NAT has sent `limit` long frames.
-void SlirpPort::take_acks(std::size_t limit) noexcept {
-  for (; acks_taken_ < acks_n_ && passed_ < limit; ++acks_taken_) {
+/// In the NAT's turn only while what they release can be passed on.
+void SlirpPort::take_acks() noexcept {
+  for (; acks_taken_ < acks_n_ && (!burst_ || passed_ < sw::Burst::kFrames); ++acks_taken_) {
     const Ack& a = acks_[acks_taken_];
     nat_->input({a.bytes.data(), a.len}, a.guest, now_);
   }
@@ -185,7 +189,7 @@ bool SlirpPort::arm(Instant now) noexcept {
 }
 
 void SlirpPort::forget(sw::PortId id) noexcept {
-  take_acks(SIZE_MAX);
+  take_acks();
   guard_->forget(id);
   nat_->forget(id);
 }

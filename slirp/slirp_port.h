@@ -3,9 +3,9 @@
 //
 // Frames from guests are copied into private memory, checked by the guard and only then fed to the
 // NAT. Frames from the NAT wait in a bounded queue until the switch takes them, but long ones of
-// the NAT's own turn, which are forwarded out of libslirp's memory; while any wait, the NAT is not
-// asked for more. An acknowledgement makes the NAT send what may be long, so it waits for that
-// turn. Several guests share one instance.
+// the NAT's own turn, which are forwarded out of libslirp's memory; while more wait than the switch
+// takes at once, the NAT is seldom asked for others. An acknowledgement makes the NAT send what may
+// be long, so it waits for that turn. Several guests share one instance.
 #pragma once
 
 #include <array>
@@ -16,6 +16,7 @@
 #include "slirp/guard.h"
 #include "slirp/nat.h"
 #include "switch/frame_queue.h"
+#include "switch/headers.h"
 #include "switch/port.h"
 
 namespace rp::slirp {
@@ -45,12 +46,14 @@ class SlirpPort final : public sw::Port {
   void lend(sw::Burst& burst) noexcept;
   bool pass(std::span<const std::uint8_t> frame) noexcept;
   bool defer(std::span<const std::uint8_t> frame, sw::PortId guest) noexcept;
-  void take_acks(std::size_t limit) noexcept;
+  void take_acks() noexcept;
 
+  static constexpr std::size_t kLongestAck =
+      sizeof(sw::EthHeader) + sizeof(sw::Ipv6Header) + sizeof(sw::TcpHeader);
   struct Ack {
     sw::PortId guest;
     std::size_t len;
-    std::array<std::uint8_t, sw::Frame::kHead> bytes;
+    std::array<std::uint8_t, kLongestAck> bytes;
   };
 
   Fd tftp_root_;
@@ -63,6 +66,7 @@ class SlirpPort final : public sw::Port {
   std::size_t passed_ = 0;                    ///< frames that this turn was asked to pass on
   std::array<Ack, sw::Burst::kFrames> acks_;  ///< [taken, n) wait for the NAT's turn
   std::size_t acks_taken_ = 0, acks_n_ = 0;
+  unsigned put_off_ = 0;  ///< turns since the NAT's last one
   std::uint64_t not_ours_ = 0, acks_saved_ = 0, overflow_ = 0, inconsistent_ = 0;
   std::uint64_t unfinished_ = 0;
   std::array<std::uint8_t, sw::kMaxFrame> scratch_;

@@ -47,25 +47,8 @@ std::uint32_t sum_from(const Frame& f, std::uint32_t from, std::uint32_t sum) no
   return sum;
 }
 
-std::uint32_t pseudo_of(const Frame& f, bool v6, std::uint32_t l3, std::uint32_t l4) noexcept {
-  return pseudo_of(f, Layers{v6 ? kEtherIpv6 : kEtherIpv4, kProtoTcp, l3, l4, 0});
-}
-
-void patch_ipv4(Frame& f, std::uint32_t l3) noexcept {
-  const std::span<std::uint8_t> head(f.head);
-  auto ip = read_at<Ipv4Header>(head, l3).value_or(Ipv4Header{});
-  ip.total_len.set(static_cast<std::uint16_t>(f.len - l3));
-  ip.checksum.set(0);
-  write_at(head, l3, ip);
-  ip.checksum.set(checksum_finish(checksum_add(0, head.subspan(l3, sizeof ip))));
-  write_at(head, l3, ip);
-}
-
-void patch_ipv6(Frame& f, std::uint32_t l3) noexcept {
-  const std::span<std::uint8_t> head(f.head);
-  auto ip = read_at<Ipv6Header>(head, l3).value_or(Ipv6Header{});
-  ip.payload_len.set(static_cast<std::uint16_t>(f.len - l3 - sizeof ip));
-  write_at(head, l3, ip);
+Layers layers_of(bool v6, std::uint32_t l3, std::uint32_t l4) noexcept {
+  return {v6 ? kEtherIpv6 : kEtherIpv4, kProtoTcp, l3, l4, 0};
 }
 
 /// Adds a frame's bytes from `from` on. Returns the number of parts written.
@@ -133,7 +116,7 @@ bool Coalescer::intact(const Frame& f, const Segment& s) noexcept {
   const auto header = f.head_bytes().subspan(s.l3, s.l4 - s.l3);
   if (!s.v6 && checksum_finish(checksum_add(0, header)) != 0) return false;
   if (f.offload.is_gso()) return true;
-  const std::uint32_t pseudo = pseudo_of(f, s.v6, s.l3, s.l4);
+  const std::uint32_t pseudo = pseudo_of(f, layers_of(s.v6, s.l3, s.l4));
   if (f.offload.needs_csum()) {
     const auto field = read_at<Be16>(f.head_bytes(), s.l4 + kTcpChecksum);
     return field && field->get() == checksum_to_do(pseudo);
@@ -238,12 +221,9 @@ void Coalescer::build(const Flow& flow) noexcept {
     parts_ += append(f, *in_[i], s.payload, part_.data() + parts_);
   }
   f.body = {part_.data() + begin, parts_ - begin};
-  if (s.v6)
-    patch_ipv6(f, s.l3);
-  else
-    patch_ipv4(f, s.l3);
+  const std::uint32_t pseudo = set_ip_length(f.head, layers_of(s.v6, s.l3, s.l4), f.len, 0);
   if (flow.push) f.head[s.l4 + offsetof(TcpHeader, flags)] |= kTcpPsh;
-  leave_checksum(f, s.l4, kTcpChecksum, pseudo_of(f, s.v6, s.l3, s.l4));
+  leave_checksum(f, s.l4, kTcpChecksum, pseudo);
   f.offload.gso_type = s.v6 ? VIRTIO_NET_HDR_GSO_TCPV6 : VIRTIO_NET_HDR_GSO_TCPV4;
   f.offload.hdr_len = static_cast<std::uint16_t>(s.payload);
   f.offload.gso_size = static_cast<std::uint16_t>(s.unit);

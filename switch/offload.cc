@@ -153,27 +153,6 @@ void complete(std::span<std::uint8_t> bytes, const Offload& o) noexcept {
   write_at(bytes, std::size_t{o.csum_start} + o.csum_offset, Be16(as_sent(sum, udp)));
 }
 
-/// Writes the length of an IP packet that ends a frame of `len` bytes, and adds `ids` to an IPv4
-/// id. Returns the pseudo header's sum.
-std::uint32_t set_ip_length(std::span<std::uint8_t> head, const Layers& l, std::uint32_t len,
-                            std::uint32_t ids) noexcept {
-  const std::uint32_t l4_len = len - l.l4;
-  if (l.type == kEtherIpv6) {
-    auto ip = read_at<Ipv6Header>(head, l.l3).value_or(Ipv6Header{});
-    ip.payload_len.set(static_cast<std::uint16_t>(l4_len));
-    write_at(head, l.l3, ip);
-    return pseudo_sum(ip, l.proto, l4_len);
-  }
-  auto ip = read_at<Ipv4Header>(head, l.l3).value_or(Ipv4Header{});
-  ip.total_len.set(static_cast<std::uint16_t>(len - l.l3));
-  ip.id.set(static_cast<std::uint16_t>(ip.id.get() + ids));  // RFC 6864: each its own
-  ip.checksum.set(0);
-  write_at(head, l.l3, ip);
-  ip.checksum.set(checksum_finish(checksum_add(0, head.subspan(l.l3, l.l4 - l.l3))));
-  write_at(head, l.l3, ip);
-  return pseudo_sum(ip, l.proto, l4_len);
-}
-
 }  // namespace
 
 bool locate(const Frame& frame, Layers& l) noexcept {
@@ -208,6 +187,25 @@ std::uint32_t pseudo_of(const Frame& frame, const Layers& l) noexcept {
   if (l.type == kEtherIpv6)
     return pseudo_sum(read_at<Ipv6Header>(head, l.l3).value_or(Ipv6Header{}), l.proto, len);
   return pseudo_sum(read_at<Ipv4Header>(head, l.l3).value_or(Ipv4Header{}), l.proto, len);
+}
+
+std::uint32_t set_ip_length(std::span<std::uint8_t> head, const Layers& l, std::uint32_t len,
+                            std::uint32_t ids) noexcept {
+  const std::uint32_t l4_len = len - l.l4;
+  if (l.type == kEtherIpv6) {
+    auto ip = read_at<Ipv6Header>(head, l.l3).value_or(Ipv6Header{});
+    ip.payload_len.set(static_cast<std::uint16_t>(l4_len));
+    write_at(head, l.l3, ip);
+    return pseudo_sum(ip, l.proto, l4_len);
+  }
+  auto ip = read_at<Ipv4Header>(head, l.l3).value_or(Ipv4Header{});
+  ip.total_len.set(static_cast<std::uint16_t>(len - l.l3));
+  ip.id.set(static_cast<std::uint16_t>(ip.id.get() + ids));  // RFC 6864: each its own
+  ip.checksum.set(0);
+  write_at(head, l.l3, ip);
+  ip.checksum.set(checksum_finish(checksum_add(0, head.subspan(l.l3, l.l4 - l.l3))));
+  write_at(head, l.l3, ip);
+  return pseudo_sum(ip, l.proto, l4_len);
 }
 
 std::uint16_t checksum_to_do(std::uint32_t pseudo) noexcept {

@@ -61,6 +61,12 @@ inline bool check_offload(Frame& frame) noexcept {
 /// 8.1), not inverted. `l`: what locate() said of the frame.
 std::uint32_t pseudo_of(const Frame& frame, const Layers& l) noexcept;
 
+/// Writes the length of the IP packet that ends a frame of `len` bytes, and with it an IPv4
+/// header's checksum; adds `ids` to an IPv4 id. Returns the pseudo header's sum as pseudo_of()
+/// does.
+std::uint32_t set_ip_length(std::span<std::uint8_t> head, const Layers& l, std::uint32_t len,
+                            std::uint32_t ids) noexcept;
+
 /// What a checksum field holds while the checksum is left to do (virtio 1.2, 5.1.6.2).
 std::uint16_t checksum_to_do(std::uint32_t pseudo) noexcept;
 

@@ -316,9 +316,9 @@ TEST_F(SwitchLocator, KilledAgainAndAgainUnderLoad) {
         << "nothing flows after kill " << i;
     gone.push_back(Clock::now() - restarted);
   }
-  // 1 s is what is promised. A machine may stand still for longer than that, but not each time.
+  // 1 s is what is promised. A machine may stand still for longer than that, but not often.
   std::sort(gone.begin(), gone.end());
-  EXPECT_LE(gone[kills / 2], backend::kSanitized ? 5s : 1s);
+  EXPECT_LE(gone[kills * 9 / 10], backend::kSanitized ? 5s : 1s);
   RecordProperty("longest_ms", static_cast<int>(gone.back() / 1ms));
   a.stop();
   b.stop();

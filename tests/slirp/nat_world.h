@@ -109,6 +109,13 @@ class World {
     return false;
   }
 
+  /// One burst each way, whatever else waits.
+  void exchange() {
+    const SignalsBlocked no_signals;
+    send_all();
+    receive_all();
+  }
+
   std::uint64_t counter(std::string_view name) const {
     std::uint64_t found = ~std::uint64_t{0};
     port.report([&](std::string_view n, std::uint64_t v) {

@@ -9,6 +9,7 @@
 #include <time.h>
 
 #include <array>
+#include <deque>
 
 namespace rp::slirp {
 namespace {
@@ -40,7 +41,6 @@ TEST(PollSet, ReportsWhatIsReady) {
   Pair p, q;
   s.begin();
   const int i = s.add(p.a.get(), SLIRP_POLL_IN), j = s.add(q.a.get(), SLIRP_POLL_IN);
-  s.commit();
   ASSERT_GE(i, 0);
   EXPECT_FALSE(readable(s));
   EXPECT_EQ(s.poll(), 0);
@@ -59,10 +59,8 @@ TEST(PollSet, WhatIsNotNamedAgainIsGone) {
   s.begin();
   s.add(p.a.get(), SLIRP_POLL_IN);
   s.add(q.a.get(), SLIRP_POLL_IN);
-  s.commit();
   s.begin();
   s.add(q.a.get(), SLIRP_POLL_IN);
-  s.commit();
   p.say();
   EXPECT_EQ(s.poll(), 0);
   s.shed();
@@ -77,7 +75,6 @@ TEST(PollSet, WhatIsAskedForAgainIsFound) {
   const auto round = [&](int events) {
     s.begin();
     const int i = s.add(p.a.get(), events);
-    s.commit();
     return i;
   };
   p.say();
@@ -105,13 +102,27 @@ TEST(PollSet, ShedsOnlyWhatNobodyAsksFor) {
   Pair p;
   s.begin();
   s.add(p.a.get(), SLIRP_POLL_IN | SLIRP_POLL_OUT);
-  s.commit();
   s.begin();
   const int i = s.add(p.a.get(), SLIRP_POLL_IN);
-  s.commit();
   EXPECT_EQ(s.poll(), 0);
   s.shed();
   EXPECT_FALSE(readable(s));
+  p.say();
+  EXPECT_EQ(s.poll(), 1);
+  EXPECT_EQ(s.revents(i), SLIRP_POLL_IN);
+}
+
+TEST(PollSet, ManyThatNobodyAsksForHideNoOther) {
+  PollSet s;
+  std::deque<Pair> others(600);
+  Pair p;
+  s.begin();
+  for (const Pair& o : others) {
+    s.add(o.a.get(), SLIRP_POLL_IN);
+    o.say();
+  }
+  s.begin();
+  const int i = s.add(p.a.get(), SLIRP_POLL_IN);
   p.say();
   EXPECT_EQ(s.poll(), 1);
   EXPECT_EQ(s.revents(i), SLIRP_POLL_IN);
@@ -122,9 +133,7 @@ TEST(PollSet, AHangUpThatNobodyAsksForLetsSleep) {
   Pair p;
   s.begin();
   s.add(p.a.get(), SLIRP_POLL_IN);
-  s.commit();
   s.begin();
-  s.commit();
   p.b.reset();
   EXPECT_EQ(s.poll(), 0);
   s.shed();
@@ -137,12 +146,10 @@ TEST(PollSet, ChangesEvents) {
   p.say();
   s.begin();
   const int i = s.add(p.a.get(), SLIRP_POLL_OUT);
-  s.commit();
   s.poll();
   EXPECT_EQ(s.revents(i), SLIRP_POLL_OUT);
   s.begin();
   s.add(p.a.get(), SLIRP_POLL_IN | SLIRP_POLL_OUT);
-  s.commit();
   s.poll();
   EXPECT_EQ(s.revents(i), SLIRP_POLL_IN | SLIRP_POLL_OUT);
 }
@@ -152,7 +159,6 @@ TEST(PollSet, ReportsHangups) {
   Pair p;
   s.begin();
   const int i = s.add(p.a.get(), SLIRP_POLL_IN);
-  s.commit();
   p.b.reset();
   s.poll();
   EXPECT_TRUE(s.revents(i) & SLIRP_POLL_HUP);
@@ -166,7 +172,6 @@ TEST(PollSet, ANumberUsedAgainIsWatchedAnew) {
     s.drop(number);
     s.begin();
     const int i = s.add(number, SLIRP_POLL_IN);
-    s.commit();
     p.say();
     EXPECT_EQ(s.poll(), 1) << round;
     EXPECT_EQ(s.revents(i), SLIRP_POLL_IN);
@@ -181,7 +186,6 @@ TEST(PollSet, RefusesNonsense) {
   EXPECT_EQ(s.add(-1, SLIRP_POLL_IN), -1);
   EXPECT_EQ(s.add(p.a.get(), 0), -1);
   EXPECT_EQ(s.add(99'999, SLIRP_POLL_IN), -1);
-  s.commit();
   EXPECT_EQ(s.revents(-1), 0);
   EXPECT_EQ(s.revents(1'000'000), 0);
   s.drop(-1);
