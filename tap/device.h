@@ -2,12 +2,14 @@
 // device.h - what a tap port runs on: a device that hands out descriptors for frames.
 #pragma once
 
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "base/fd.h"
 #include "switch/frame.h"
 #include "switch/headers.h"
+#include "tap/packet_ring.h"
 
 namespace rp::tap {
 
@@ -21,7 +23,7 @@ struct Attached {
   sw::Offloads can{};      ///< what writing takes unfinished
   /// Whoever gets what is written sums it, unless it says that this is left to do.
   bool sums = false;
-  bool packets = false;  ///< they are packet sockets, which tell tags beside the frame
+  std::unique_ptr<PacketRing> ring;  ///< of a packet socket, the only queue
   /// Frames from this address that come in are its guest's own, reflected outside. Zero: none are.
   sw::Mac reflected{};
   Fd monitor;  ///< of LinkMonitor, when the device is in another namespace

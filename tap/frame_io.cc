@@ -56,23 +56,23 @@ std::optional<sw::VlanTag> tag_of(const msghdr& m) noexcept {
   return tag;
 }
 
-/// Puts it between the addresses and the type of a frame with room before it. Returns where the
-/// frame starts. In memory the tag's protocol comes first.
-std::uint8_t* put_tag(std::uint8_t* frame, const sw::VlanTag& tag) noexcept {
+}  // namespace
+
+std::uint8_t* put_tag(std::uint8_t* frame, const sw::VlanTag& tag, sw::Offload& offload) noexcept {
   std::uint8_t* start = frame - sizeof tag;
   std::memmove(start, frame, offsetof(sw::EthHeader, type));
   std::memcpy(start + offsetof(sw::EthHeader, type), &tag.type, sizeof tag.type);
   std::memcpy(start + sizeof(sw::EthHeader), &tag.tci, sizeof tag.tci);
+  if (offload.needs_csum())
+    offload.csum_start = static_cast<std::uint16_t>(offload.csum_start + sizeof tag);
   return start;
 }
-
-}  // namespace
 
 FrameIo::FrameIo() : memory_(new std::uint8_t[kMemory]) {}
 
 int FrameIo::read(int fd, std::size_t header, const sw::Mac& reflected, sw::Burst& burst) noexcept {
   const bool filter = !reflected.is_zero();
-  while (!burst.full() && kMemory - used_ >= kSlot) {
+  while (!burst.full() && has_room()) {
     std::uint8_t* at = memory_.get() + used_;
     const ssize_t got = ::read(fd, at, header + sw::kMaxFrame);
     if (got < 0 && errno == EINTR) continue;
@@ -93,41 +93,41 @@ int FrameIo::read(int fd, std::size_t header, const sw::Mac& reflected, sw::Burs
   return 0;
 }
 
-int FrameIo::read_packets(int fd, std::size_t header, sw::Burst& burst) noexcept {
-  while (!burst.full() && kMemory - used_ >= kSlot) {
-    // Room in front of the frame, to move its addresses to when a tag comes between.
-    std::uint8_t* at = memory_.get() + used_ + sizeof(sw::VlanTag);
-    alignas(8) std::array<std::uint8_t, kMaxHeader> front{};
-    iovec io[2] = {{front.data(), header}, {at, sw::kMaxFrame}};
-    alignas(cmsghdr) char control[CMSG_SPACE(sizeof(tpacket_auxdata))];
-    msghdr m{};
-    m.msg_iov = header != 0 ? io : io + 1;
-    m.msg_iovlen = header != 0 ? 2 : 1;
-    m.msg_control = control;
-    m.msg_controllen = sizeof control;
-    const ssize_t got = recvmsg(fd, &m, 0);
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0) return errno == EAGAIN ? 0 : errno;
-    std::size_t size =
-        static_cast<std::size_t>(got) - std::min(header, static_cast<std::size_t>(got));
-    sw::Offload offload;
-    std::memcpy(&offload, front.data(), sizeof offload);
-    if (const auto tag = tag_of(m); tag && size >= sizeof(sw::EthHeader)) {
-      at = put_tag(at, *tag);
-      size += sizeof *tag;
-      if (offload.needs_csum())
-        offload.csum_start = static_cast<std::uint16_t>(offload.csum_start + sizeof *tag);
-    }
-    if (size == 0) continue;
-    if (!burst.add({at, size})) return 0;
-    if (header != 0) burst[burst.size() - 1].offload = offload;
-    used_ += (size + sizeof(sw::VlanTag) + 63) / 64 * 64;
+bool FrameIo::has_room() const noexcept {
+  return kMemory - used_ >= kSlot;
+}
+
+int FrameIo::read_tagged(int fd, std::size_t header, sw::Burst& burst) noexcept {
+  // Room in front of the frame, to move its addresses to when a tag comes between.
+  std::uint8_t* at = memory_.get() + used_ + sizeof(sw::VlanTag);
+  alignas(8) std::array<std::uint8_t, kMaxHeader> front{};
+  iovec io[2] = {{front.data(), header}, {at, sw::kMaxFrame}};
+  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(tpacket_auxdata))];
+  msghdr m{};
+  m.msg_iov = header != 0 ? io : io + 1;
+  m.msg_iovlen = header != 0 ? 2 : 1;
+  m.msg_control = control;
+  m.msg_controllen = sizeof control;
+  ssize_t got;
+  while ((got = recvmsg(fd, &m, 0)) < 0 && errno == EINTR) {
   }
+  if (got < 0) return errno;
+  std::size_t size =
+      static_cast<std::size_t>(got) - std::min(header, static_cast<std::size_t>(got));
+  sw::Offload offload;
+  std::memcpy(&offload, front.data(), sizeof offload);
+  if (const auto tag = tag_of(m); tag && size >= sizeof(sw::EthHeader)) {
+    at = put_tag(at, *tag, offload);
+    size += sizeof *tag;
+  }
+  if (size == 0 || !burst.add({at, size})) return 0;
+  if (header != 0) burst[burst.size() - 1].offload = offload;
+  used_ += (size + sizeof(sw::VlanTag) + 63) / 64 * 64;
   return 0;
 }
 
 int FrameIo::read_packet(int fd, std::size_t header, sw::Burst& burst, Packet& p) noexcept {
-  if (burst.full() || burst.free_parts() == 0 || kMemory - used_ < kSlot) return 0;
+  if (burst.full() || burst.free_parts() == 0 || !has_room()) return 0;
   std::uint8_t* at = memory_.get() + used_;
   alignas(8) std::array<std::uint8_t, kMaxHeader> front{};
   const iovec io[2] = {{front.data(), header},

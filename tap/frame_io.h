@@ -6,6 +6,7 @@
 #include <span>
 
 #include "switch/frame.h"
+#include "switch/headers.h"
 
 namespace rp::tap {
 
@@ -21,6 +22,11 @@ enum class Wrote {
   refused  ///< this frame is not to its taste
 };
 
+/// Puts a tag into the frame whose addresses begin at `frame`, four bytes before which are free,
+/// and moves what `offload` says along. Returns where the frame begins then. In memory the tag's
+/// protocol comes first.
+std::uint8_t* put_tag(std::uint8_t* frame, const sw::VlanTag& tag, sw::Offload& offload) noexcept;
+
 /// Memory for the frames of one burst, and for one that has more parts than a write takes.
 class FrameIo {
  public:
@@ -31,8 +37,10 @@ class FrameIo {
   /// before each. Those from `reflected` are left out. Returns 0 or errno; EAGAIN is none.
   int read(int fd, std::size_t header, const sw::Mac& reflected, sw::Burst& burst) noexcept;
   std::uint64_t left_out() const noexcept { return left_out_; }
-  /// The same for a packet socket with PACKET_AUXDATA: tags that the device took off are put back.
-  int read_packets(int fd, std::size_t header, sw::Burst& burst) noexcept;
+  /// One frame of a packet socket with PACKET_AUXDATA, while has_room(): a tag that the device took
+  /// off is put back. Returns 0 or errno.
+  int read_tagged(int fd, std::size_t header, sw::Burst& burst) noexcept;
+  bool has_room() const noexcept;
   /// The same for IP packets: fill(packet, eth) fills in an Ethernet header for each, or says false
   /// and it is dropped.
   template <typename Fill>

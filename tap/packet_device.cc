@@ -57,6 +57,8 @@ Attached attach_packet(const Link& link, const EthConfig& c, const std::string& 
   if (!c.outgoing) set(fd, kIgnoreOutgoing, on, what + ": PACKET_IGNORE_OUTGOING, of Linux 4.20");
   setsockopt(fd.get(), SOL_SOCKET, SO_RCVBUF, &kBuffer, sizeof kBuffer);
   setsockopt(fd.get(), SOL_SOCKET, SO_RCVBUFFORCE, &kBuffer, sizeof kBuffer);
+  Attached a;
+  if (c.reads) a.ring = std::make_unique<PacketRing>(fd.get(), what);
   sockaddr_ll at{};
   at.sll_family = AF_PACKET;
   at.sll_protocol = htons(c.reads ? ETH_P_ALL : 0);
@@ -72,10 +74,8 @@ Attached attach_packet(const Link& link, const EthConfig& c, const std::string& 
   if (c.fanout)
     set(fd, PACKET_FANOUT, static_cast<int>(*c.fanout | PACKET_FANOUT_HASH << 16),
         what + ": fanout=" + std::to_string(*c.fanout));
-  Attached a;
   a.name = link.name;
   a.index = link.index;
-  a.packets = true;
   a.header = sizeof(sw::Offload);
   if (c.offload) a.can = {true, true, true, true, false};
   a.queues.push_back(std::move(fd));

@@ -81,7 +81,7 @@ void TapPort::receive(sw::Burst& burst, Instant now) noexcept {
 }
 
 int TapPort::read_frames(const Fd& queue, sw::Burst& burst) noexcept {
-  if (on_.packets) return io_.read_packets(queue.get(), on_.header, burst);
+  if (on_.ring) return on_.ring->read(queue.get(), io_, burst);
   return io_.read(queue.get(), on_.header, on_.reflected, burst);
 }
 
@@ -195,6 +195,7 @@ void TapPort::report(const CounterSink& sink) const {
   sink("tap.while-down", while_down_);
   sink("tap.read-errors", read_errors_);
   sink("tap.reflected", io_.left_out());
+  if (on_.ring) sink("tap.too-long-lost", on_.ring->lost());
   sink("tap.lost", lost_);
   sink("tap.found", found_);
 }

@@ -28,7 +28,9 @@ class TapPort : public sw::Port {
   sw::Offloads offloads() const noexcept override { return on_.can; }
   bool link_up() const noexcept override { return up_; }
   void receive(sw::Burst& burst, Instant now) noexcept override;
-  void release() noexcept override {}
+  void release() noexcept override {
+    if (on_.ring) on_.ring->release();
+  }
   std::size_t send(std::span<const sw::Frame* const> frames, Instant now) noexcept override;
   bool flush(Instant) noexcept override { return false; }
   bool arm(Instant now) noexcept override;
