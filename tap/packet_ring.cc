@@ -59,7 +59,7 @@ std::uint8_t* PacketRing::slot(std::uint32_t number) const noexcept {
 
 int PacketRing::read(int fd, FrameIo& io, sw::Burst& burst) noexcept {
   const std::uint32_t before = next_;
-  while (!burst.full()) {
+  while (!burst.full() && next_ - before < sw::Burst::kFrames) {
     std::uint8_t* s = slot(next_);
     const std::uint32_t status = status_of(s);
     if (!(status & TP_STATUS_USER)) break;
@@ -77,8 +77,7 @@ int PacketRing::read(int fd, FrameIo& io, sw::Burst& burst) noexcept {
     ++next_;
   }
   if (next_ != before) return 0;
-  // An error, such as that the device is down, is told once and keeps the socket readable till
-  // then.
+  // An error, such as that the device is down, is told once; till then the socket stays readable.
   int err = 0;
   socklen_t size = sizeof err;
   return getsockopt(fd, SOL_SOCKET, SO_ERROR, &err, &size) == 0 ? err : errno;

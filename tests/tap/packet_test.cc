@@ -108,12 +108,34 @@ void send_all(Wire& wire, std::size_t n, Size&& size, Between&& between) {
   }
 }
 
+void let_jumbo_frames_pass() {
+  tap::Netlink n;
+  tap::LinkChange c;
+  c.mtu = 9000;
+  for (const char* name : {"p0", "p1"}) change_link(n, if_nametoindex(name), c, "test");
+}
+
+TEST(Eth, LongFramesThatFindNoRoomAreCounted) {
+  with_veth([] {
+    let_jumbo_frames_pass();
+    World w(eth("p0"));
+    Wire wire("p1");
+    const auto size = [](std::size_t i) { return 7000 + i % 1000; };
+    send_all(wire, 4000, size, [] {});
+    for (int i = 0; i < 1000; ++i) w.turn();
+    const auto came = w.came();
+    const std::uint64_t lost = w.counter("tap.too-long-lost");
+    EXPECT_EQ(came.size() + lost, 4000u);
+    EXPECT_GT(lost, 0u);
+    for (std::size_t i = 0; i < came.size(); ++i)
+      ASSERT_EQ(came[i], ethernet(kGuest, kOutside, size(i)));
+    expect_both_ways(w, wire, 8000);
+  });
+}
+
 TEST(Eth, FramesLongerThanASlotKeepTheirPlace) {
   with_veth([] {
-    tap::Netlink n;
-    tap::LinkChange c;
-    c.mtu = 9000;
-    for (const char* name : {"p0", "p1"}) change_link(n, if_nametoindex(name), c, "test");
+    let_jumbo_frames_pass();
     World w(eth("p0"));
     Wire wire("p1");
     // The lengths around 2048 fill a slot and just don't.
