@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <utility>
 
 #include "base/descriptors.h"
 
@@ -67,6 +68,7 @@ int PollSet::add(int fd, int events) noexcept {
   if (want == 0) return -1;
   if ((want & ~e.events) != 0) {
     if (!control(fd, e.events, want)) return -1;
+    if (!std::exchange(e.listed, true)) watched_.push_back(fd);
     e.events = want;
   }
   e.wanted = want;
@@ -79,12 +81,13 @@ void PollSet::drop(int fd) noexcept {
   Entry& e = entry(fd);
   if (e.events == 0) return;
   epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, fd, nullptr);
-  e = {};
+  e.events = e.wanted = e.ready = 0;
 }
 
 int PollSet::poll() noexcept {
   clear();
   bool timer = false;
+  std::size_t surplus = 0;
   std::array<epoll_event, 256> events;
   int n;
   do {
@@ -96,35 +99,36 @@ int PollSet::poll() noexcept {
         [[maybe_unused]] const auto r = ::read(timer_.get(), &count, sizeof count);
         timer_at_ = Instant::max();
         timer = true;
-      } else {
-        sort_in(e.data.fd, e.events);
+      } else if (!found(e.data.fd, e.events)) {
+        ++surplus;
       }
     }
-    if (surplus_.size() <= kMuch) break;
+    if (surplus <= kMuch) break;
     shed();
+    surplus = 0;
   } while (n == static_cast<int>(events.size()));
   return static_cast<int>(ready_.size()) + timer;
 }
 
-void PollSet::sort_in(int fd, std::uint32_t events) {
+/// False: nobody asks for it.
+bool PollSet::found(int fd, std::uint32_t events) {
   Entry& e = entry(fd);
   const std::uint32_t asked = wanted(e);
-  const std::uint32_t found = asked == 0 ? 0 : events & (asked | EPOLLERR | EPOLLHUP);
-  if (found == 0) surplus_.push_back(fd);
-  if (found != 0 && e.ready == 0) ready_.push_back(fd);
-  e.ready = found;
+  if (asked == 0 || (events & (asked | EPOLLERR | EPOLLHUP)) == 0) return false;
+  if (e.ready == 0) ready_.push_back(fd);
+  e.ready = events & (asked | EPOLLERR | EPOLLHUP);
+  return true;
 }
 
 void PollSet::shed() noexcept {
-  for (int fd : surplus_) {
+  std::erase_if(watched_, [&](int fd) {
     Entry& e = entry(fd);
     const std::uint32_t asked = wanted(e);
-    if (asked == 0)
-      drop(fd);
-    else if (control(fd, e.events, asked))
-      e.events = asked;
-  }
-  surplus_.clear();
+    if (asked == 0) drop(fd);
+    if (asked != e.events && control(fd, e.events, asked)) e.events = asked;
+    e.listed = e.events != 0;
+    return !e.listed;
+  });
 }
 
 int PollSet::revents(int index) const noexcept {
@@ -135,7 +139,6 @@ int PollSet::revents(int index) const noexcept {
 void PollSet::clear() noexcept {
   for (int fd : ready_) entry(fd).ready = 0;
   ready_.clear();
-  surplus_.clear();
 }
 
 void PollSet::set_timer(Instant when) noexcept {

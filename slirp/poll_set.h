@@ -33,8 +33,7 @@ class PollSet {
 
   /// Looks what is ready, without waiting. Returns how many, the timer included.
   int poll() noexcept;
-  /// Stops watching what the last poll() found and nobody asks for. To be called before fd() is
-  /// waited for.
+  /// Stops watching what nobody asks for. To be called before fd() is waited for.
   void shed() noexcept;
   /// SLIRP_POLL_* of the socket at `index` as of the last poll().
   int revents(int index) const noexcept;
@@ -50,17 +49,18 @@ class PollSet {
     std::uint32_t wanted = 0;  ///< a part of them, as of `round`
     std::uint32_t round = 0;
     std::uint32_t ready = 0;
+    bool listed = false;  ///< in watched_
   };
   Entry& entry(int fd);
   std::uint32_t wanted(const Entry& e) const noexcept { return e.round == round_ ? e.wanted : 0; }
-  void sort_in(int fd, std::uint32_t events);
+  bool found(int fd, std::uint32_t events);
   bool control(int fd, std::uint32_t was, std::uint32_t events) noexcept;
 
   Fd epoll_, timer_;
   Instant timer_at_ = Instant::max();
   std::uint32_t round_ = 0;
   std::vector<Entry> entries_;  ///< by descriptor
-  std::vector<int> ready_, surplus_;
+  std::vector<int> watched_, ready_;
 };
 
 }  // namespace rp::slirp

@@ -22,6 +22,10 @@ struct Pair {
     b.reset(fds[1]);
   }
   void say() const { EXPECT_EQ(send(b.get(), "x", 1, MSG_NOSIGNAL), 1); }
+  bool drain() const {
+    char c;
+    return recv(a.get(), &c, 1, MSG_DONTWAIT) == 1;
+  }
   Fd a, b;
 };
 
@@ -126,6 +130,25 @@ TEST(PollSet, ManyThatNobodyAsksForHideNoOther) {
   p.say();
   EXPECT_EQ(s.poll(), 1);
   EXPECT_EQ(s.revents(i), SLIRP_POLL_IN);
+}
+
+TEST(PollSet, WhatBecomesReadyUnaskedWakesNobody) {
+  PollSet s;
+  Pair p, q;
+  for (int round = 0; round < 3; ++round) {
+    s.begin();
+    s.add(p.a.get(), SLIRP_POLL_IN);
+    s.add(q.a.get(), SLIRP_POLL_OUT);
+    s.begin();
+    s.add(q.a.get(), SLIRP_POLL_IN);
+    EXPECT_EQ(s.poll(), 0);
+    s.shed();
+    p.say();
+    EXPECT_FALSE(readable(s)) << round;
+    EXPECT_TRUE(p.drain());
+  }
+  q.say();
+  EXPECT_EQ(s.poll(), 1);
 }
 
 TEST(PollSet, AHangUpThatNobodyAsksForLetsSleep) {
