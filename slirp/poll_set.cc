@@ -114,9 +114,10 @@ int PollSet::poll() noexcept {
 bool PollSet::found(int fd, std::uint32_t events) {
   Entry& e = entry(fd);
   const std::uint32_t asked = wanted(e);
-  if (asked == 0 || (events & (asked | EPOLLERR | EPOLLHUP)) == 0) return false;
+  const std::uint32_t ready = asked == 0 ? 0 : events & (asked | EPOLLERR | EPOLLHUP);
+  if (ready == 0) return false;
   if (e.ready == 0) ready_.push_back(fd);
-  e.ready = events & (asked | EPOLLERR | EPOLLHUP);
+  e.ready = ready;
   return true;
 }
 

@@ -2,8 +2,6 @@
 // frame_io.cc - read() and writev() of frames.
 #include "tap/frame_io.h"
 
-#include <linux/if_packet.h>
-#include <sys/socket.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -14,6 +12,8 @@
 #include <cstddef>
 #include <cstring>
 #include <optional>
+
+#include "tap/packet_socket.h"
 
 namespace rp::tap {
 namespace {
@@ -49,11 +49,7 @@ std::optional<sw::VlanTag> tag_of(const msghdr& m) noexcept {
   if (!c || c->cmsg_level != SOL_PACKET || c->cmsg_type != PACKET_AUXDATA) return std::nullopt;
   tpacket_auxdata aux;
   std::memcpy(&aux, CMSG_DATA(c), sizeof aux);
-  if (!(aux.tp_status & TP_STATUS_VLAN_VALID)) return std::nullopt;
-  sw::VlanTag tag;
-  tag.tci.set(aux.tp_vlan_tci);
-  tag.type.set(aux.tp_status & TP_STATUS_VLAN_TPID_VALID ? aux.tp_vlan_tpid : sw::kEtherVlan);
-  return tag;
+  return tag_taken_off(aux);
 }
 
 }  // namespace

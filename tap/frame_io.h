@@ -37,10 +37,6 @@ class FrameIo {
   /// before each. Those from `reflected` are left out. Returns 0 or errno; EAGAIN is none.
   int read(int fd, std::size_t header, const sw::Mac& reflected, sw::Burst& burst) noexcept;
   std::uint64_t left_out() const noexcept { return left_out_; }
-  /// One frame of a packet socket with PACKET_AUXDATA, while has_room(): a tag that the device took
-  /// off is put back. Returns 0 or errno.
-  int read_tagged(int fd, std::size_t header, sw::Burst& burst) noexcept;
-  bool has_room() const noexcept;
   /// The same for IP packets: fill(packet, eth) fills in an Ethernet header for each, or says false
   /// and it is dropped.
   template <typename Fill>
@@ -55,6 +51,10 @@ class FrameIo {
     }
     return 0;
   }
+  /// One frame of a packet socket with PACKET_AUXDATA, while has_room(): a tag that the device took
+  /// off is put back. Returns 0 or errno.
+  int read_tagged(int fd, std::size_t header, sw::Burst& burst) noexcept;
+  bool has_room() const noexcept;
   /// Without its first `skip` bytes, which lie in its head.
   Wrote write(int fd, std::size_t header, const sw::Frame& frame, std::size_t skip = 0) noexcept;
 

@@ -3,7 +3,6 @@
 #include "tap/packet_device.h"
 
 #include <arpa/inet.h>
-#include <linux/if_packet.h>
 #include <linux/rtnetlink.h>
 #include <linux/veth.h>
 #include <net/ethernet.h>
@@ -18,6 +17,7 @@
 #include "tap/links.h"
 #include "tap/made_link.h"
 #include "tap/network_space.h"
+#include "tap/packet_socket.h"
 #include "tap/tap_device.h"
 
 namespace rp::tap {
@@ -27,11 +27,6 @@ namespace {
 constexpr int kIgnoreOutgoing = 23;
 /// A burst of full segments; the kernel counts a frame about twice.
 constexpr int kBuffer = 16 << 20;
-
-template <typename T>
-void set(const Fd& fd, int option, const T& value, const std::string& what) {
-  if (setsockopt(fd.get(), SOL_PACKET, option, &value, sizeof value) != 0) throw_errno(what, errno);
-}
 
 Fd open_packet_socket(const std::string& what) {
   // Protocol 0: nothing comes in before it is bound to a device.
@@ -52,9 +47,11 @@ Attached attach_packet(const Link& link, const EthConfig& c, const std::string& 
   Fd fd = open_packet_socket(what);
   const int on = 1;
   // Also without offloads: what a veth brings is unfinished, and only the header says so.
-  set(fd, PACKET_VNET_HDR, on, what + ": PACKET_VNET_HDR");
-  set(fd, PACKET_AUXDATA, on, what + ": PACKET_AUXDATA");
-  if (!c.outgoing) set(fd, kIgnoreOutgoing, on, what + ": PACKET_IGNORE_OUTGOING, of Linux 4.20");
+  set_packet_option(fd.get(), PACKET_VNET_HDR, on, what + ": PACKET_VNET_HDR");
+  set_packet_option(fd.get(), PACKET_AUXDATA, on, what + ": PACKET_AUXDATA");
+  if (!c.outgoing)
+    set_packet_option(fd.get(), kIgnoreOutgoing, on,
+                      what + ": PACKET_IGNORE_OUTGOING, of Linux 4.20");
   setsockopt(fd.get(), SOL_SOCKET, SO_RCVBUF, &kBuffer, sizeof kBuffer);
   setsockopt(fd.get(), SOL_SOCKET, SO_RCVBUFFORCE, &kBuffer, sizeof kBuffer);
   Attached a;
@@ -69,11 +66,12 @@ Attached attach_packet(const Link& link, const EthConfig& c, const std::string& 
     packet_mreq all{};
     all.mr_ifindex = at.sll_ifindex;
     all.mr_type = PACKET_MR_PROMISC;
-    set(fd, PACKET_ADD_MEMBERSHIP, all, what + ": promiscuous mode");
+    set_packet_option(fd.get(), PACKET_ADD_MEMBERSHIP, all, what + ": promiscuous mode");
   }
   if (c.fanout)
-    set(fd, PACKET_FANOUT, static_cast<int>(*c.fanout | PACKET_FANOUT_HASH << 16),
-        what + ": fanout=" + std::to_string(*c.fanout));
+    set_packet_option(fd.get(), PACKET_FANOUT,
+                      static_cast<int>(*c.fanout | PACKET_FANOUT_HASH << 16),
+                      what + ": fanout=" + std::to_string(*c.fanout));
   a.name = link.name;
   a.index = link.index;
   a.header = sizeof(sw::Offload);

@@ -2,14 +2,12 @@
 // packet_ring.cc - TPACKET_V2's slots.
 #include "tap/packet_ring.h"
 
-#include <linux/if_packet.h>
 #include <sys/mman.h>
-#include <sys/socket.h>
 
 #include <cerrno>
 #include <cstring>
 
-#include "base/error.h"
+#include "tap/packet_socket.h"
 
 namespace rp::tap {
 namespace {
@@ -23,11 +21,6 @@ constexpr std::size_t kMemory = std::size_t{kSlot} * kSlots;
 /// What PACKET_VNET_HDR puts before the frame.
 constexpr std::size_t kVnetHeader = sizeof(sw::Offload);
 
-template <typename T>
-void set(int fd, int option, const T& value, const std::string& what) {
-  if (setsockopt(fd, SOL_PACKET, option, &value, sizeof value) != 0) throw_errno(what, errno);
-}
-
 std::uint32_t status_of(const std::uint8_t* slot) noexcept {
   const auto* status = reinterpret_cast<const std::uint32_t*>(slot);
   return __atomic_load_n(status, __ATOMIC_ACQUIRE);
@@ -36,14 +29,14 @@ std::uint32_t status_of(const std::uint8_t* slot) noexcept {
 }  // namespace
 
 PacketRing::PacketRing(int fd, const std::string& what) {
-  set(fd, PACKET_VERSION, int{TPACKET_V2}, what + ": TPACKET_V2");
-  set(fd, PACKET_COPY_THRESH, 1, what + ": PACKET_COPY_THRESH");
+  set_packet_option(fd, PACKET_VERSION, int{TPACKET_V2}, what + ": TPACKET_V2");
+  set_packet_option(fd, PACKET_COPY_THRESH, 1, what + ": PACKET_COPY_THRESH");
   tpacket_req want{};
   want.tp_block_size = kBlock;
   want.tp_block_nr = kMemory / kBlock;
   want.tp_frame_size = kSlot;
   want.tp_frame_nr = kSlots;
-  set(fd, PACKET_RX_RING, want, what + ": a ring of 8 MiB for frames");
+  set_packet_option(fd, PACKET_RX_RING, want, what + ": a ring of 8 MiB for frames");
   void* memory = mmap(nullptr, kMemory, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
   if (memory == MAP_FAILED) throw_errno(what + ": mapping the ring for frames", errno);
   memory_ = static_cast<std::uint8_t*>(memory);
@@ -90,13 +83,10 @@ bool PacketRing::lend(std::uint8_t* slot, const tpacket2_hdr& h, sw::Burst& burs
   std::memcpy(&offload, at - kVnetHeader, sizeof offload);
   std::size_t size = h.tp_len;
   if (size == 0) return true;
-  if ((h.tp_status & TP_STATUS_VLAN_VALID) && size >= sizeof(sw::EthHeader)) {
+  if (const auto tag = tag_taken_off(h); tag && size >= sizeof(sw::EthHeader)) {
     // There is room before it: what the header took.
-    sw::VlanTag tag;
-    tag.tci.set(h.tp_vlan_tci);
-    tag.type.set(h.tp_status & TP_STATUS_VLAN_TPID_VALID ? h.tp_vlan_tpid : sw::kEtherVlan);
-    at = put_tag(at, tag, offload);
-    size += sizeof tag;
+    at = put_tag(at, *tag, offload);
+    size += sizeof *tag;
   }
   if (!burst.add({at, size})) return false;
   burst[burst.size() - 1].offload = offload;

@@ -84,13 +84,32 @@ void echo_a_mebibyte(World& w, TcpConn& c, Stream& host) {
   EXPECT_FALSE(c.reset);
 }
 
-TEST(Nat, EchoesAMebibyteOverTcp) {
+/// A guest's connection to a listener on the host.
+class NatTcp : public testing::Test {
+ protected:
+  explicit NatTcp(Options options = {}, std::size_t mss = 1460)
+      : w(options), c(connect(mss)), host(accept_in(w, listener)) {}
+  void SetUp() override { ASSERT_TRUE(host); }
+
   World w;
   Guest& g = w.add_guest();
   const Fd listener = tcp_listener();
-  TcpConn& c = g.connect(kGateway, local_of(listener.get()).port());
-  Stream host = accept_in(w, listener);
-  ASSERT_TRUE(host);
+  TcpConn& c;
+  Stream host;
+
+ private:
+  TcpConn& connect(std::size_t mss) {
+    g.mss = mss;
+    return g.connect(kGateway, local_of(listener.get()).port());
+  }
+};
+
+class NatLongFrames : public NatTcp {
+ protected:
+  NatLongFrames() : NatTcp({{"mtu", "65521"}}, 40'000) {}
+};
+
+TEST_F(NatTcp, EchoesAMebibyteOverTcp) {
   echo_a_mebibyte(w, c, host);
   c.close();
   EXPECT_TRUE(w.until([&] {
@@ -116,27 +135,13 @@ TEST(Nat, EchoesAMebibyteOverTcp6) {
   EXPECT_EQ(g.broken, 0u);
 }
 
-TEST(Nat, LongFramesComeWithoutACopyInTheirOrder) {
-  World w({{"mtu", "65521"}});
-  Guest& g = w.add_guest();
-  g.mss = 40'000;
-  const Fd listener = tcp_listener();
-  TcpConn& c = g.connect(kGateway, local_of(listener.get()).port());
-  Stream host = accept_in(w, listener);
-  ASSERT_TRUE(host);
+TEST_F(NatLongFrames, LongFramesComeWithoutACopyInTheirOrder) {
   echo_a_mebibyte(w, c, host);
   EXPECT_EQ(g.broken, 0u);
   EXPECT_GT(w.handed_over, 10u);
 }
 
-TEST(Nat, WhatAcknowledgementsReleaseComesWithoutACopy) {
-  World w({{"mtu", "65521"}});
-  Guest& g = w.add_guest();
-  g.mss = 40'000;
-  const Fd listener = tcp_listener();
-  TcpConn& c = g.connect(kGateway, local_of(listener.get()).port());
-  Stream host = accept_in(w, listener);
-  ASSERT_TRUE(host);
+TEST_F(NatLongFrames, WhatAcknowledgementsReleaseComesWithoutACopy) {
   const Data sent = pattern(1 << 20);
   host.out = sent;
   ASSERT_TRUE(w.until([&] {
@@ -148,13 +153,7 @@ TEST(Nat, WhatAcknowledgementsReleaseComesWithoutACopy) {
   EXPECT_EQ(w.long_lent, 0u);
 }
 
-TEST(Nat, TakesWhatIsLeftToSegment) {
-  World w;
-  Guest& g = w.add_guest();
-  const Fd listener = tcp_listener();
-  TcpConn& c = g.connect(kGateway, local_of(listener.get()).port());
-  Stream host = accept_in(w, listener);
-  ASSERT_TRUE(host);
+TEST_F(NatTcp, TakesWhatIsLeftToSegment) {
   const Data sent = pattern(40'000);
   c.segment(sw::kTcpAck | sw::kTcpPsh, sent);
   Data frame = g.outbox.back();
@@ -205,13 +204,7 @@ TEST(Nat, AcknowledgementsGetInHoweverManyComeAtOnce) {
   EXPECT_EQ(g.frames, before) << "something was sent again";
 }
 
-TEST(Nat, AnAcknowledgementKeepsItsPlaceAndThePortAwake) {
-  World w;
-  Guest& g = w.add_guest();
-  const Fd listener = tcp_listener();
-  TcpConn& c = g.connect(kGateway, local_of(listener.get()).port());
-  Stream host = accept_in(w, listener);
-  ASSERT_TRUE(host);
+TEST_F(NatTcp, AnAcknowledgementKeepsItsPlaceAndThePortAwake) {
   w.settle();
   EXPECT_TRUE(w.port.arm(w.now));
   c.send_ack();
@@ -271,12 +264,7 @@ TEST(Nat, TellsTheGuestThatAConnectionIsRefused) {
   EXPECT_FALSE(c.established);
 }
 
-TEST(Nat, PassesOnTheHostsClose) {
-  World w;
-  Guest& g = w.add_guest();
-  const Fd listener = tcp_listener();
-  TcpConn& c = g.connect(kGateway, local_of(listener.get()).port());
-  Stream host = accept_in(w, listener);
+TEST_F(NatTcp, PassesOnTheHostsClose) {
   host.out = text("last words");
   host.step();
   host.close();
@@ -284,23 +272,13 @@ TEST(Nat, PassesOnTheHostsClose) {
   EXPECT_EQ(c.received, text("last words"));
 }
 
-TEST(Nat, PassesOnTheHostsReset) {
-  World w;
-  Guest& g = w.add_guest();
-  const Fd listener = tcp_listener();
-  TcpConn& c = g.connect(kGateway, local_of(listener.get()).port());
-  Stream host = accept_in(w, listener);
+TEST_F(NatTcp, PassesOnTheHostsReset) {
   w.settle();
   host.reset();
   EXPECT_TRUE(w.until([&] { return c.reset || c.peer_closed; }));
 }
 
-TEST(Nat, PassesOnTheGuestsReset) {
-  World w;
-  Guest& g = w.add_guest();
-  const Fd listener = tcp_listener();
-  TcpConn& c = g.connect(kGateway, local_of(listener.get()).port());
-  Stream host = accept_in(w, listener);
+TEST_F(NatTcp, PassesOnTheGuestsReset) {
   w.settle();
   c.abort();
   EXPECT_TRUE(w.until([&] {
