@@ -127,13 +127,14 @@ class Session {
     return o;
   }
   /// As the switch hands frames over: checked, and finished as far as the port wants them to be.
-  void send(const Data& bytes, sw::PortId from, const sw::Offload& claim) {
+  void send(Data bytes, sw::PortId from, const sw::Offload& claim) {
     if (bytes.empty()) return;
     sw::Frame f;
     sw::Part part;
     sw::make_frame(f, part, bytes);
     f.ingress = from;
     f.offload = claim;
+    if (claim.gso_size % 2 == 0) f.piece = bytes.data();
     if (!sw::check_offload(f) || !sw::Segmenter::passes(f.offload, port_.offloads())) return;
     const sw::Frame* const one = &f;
     port_.send({&one, 1}, now_);

@@ -139,6 +139,16 @@ void SlirpPort::release() noexcept {
   lent_ = 0;
 }
 
+/// A private copy; or the frame where it lies, when nothing but its head will be written.
+std::span<std::uint8_t> SlirpPort::own_bytes(const sw::Frame& f) noexcept {
+  sw::Layers l;
+  if (f.piece && sw::locate(f, l) && l.proto == sw::kProtoTcp &&
+      l.l4 + sizeof(sw::TcpHeader) <= f.head_len)
+    return f.in_one_piece();
+  f.copy_to(scratch_.data());
+  return {scratch_.data(), f.len};
+}
+
 std::size_t SlirpPort::send(std::span<const sw::Frame* const> frames, Instant now) noexcept {
   now_ = now;
   for (const sw::Frame* f : frames) {
@@ -146,8 +156,7 @@ std::size_t SlirpPort::send(std::span<const sw::Frame* const> frames, Instant no
       ++not_ours_;
       continue;
     }
-    f->copy_to(scratch_.data());
-    std::span<std::uint8_t> bytes(scratch_.data(), f->len);
+    std::span<std::uint8_t> bytes = own_bytes(*f);
     if (!f->offload.none() && !sw::finish_as_one(*f, bytes)) {
       ++unfinished_;
       continue;

@@ -45,6 +45,7 @@ class SlirpPort final : public sw::Port {
   void keep(std::span<const std::uint8_t> frame) noexcept;
   void lend(sw::Burst& burst) noexcept;
   bool pass(std::span<const std::uint8_t> frame) noexcept;
+  std::span<std::uint8_t> own_bytes(const sw::Frame& f) noexcept;
   bool defer(std::span<const std::uint8_t> frame, sw::PortId guest) noexcept;
   void take_acks() noexcept;
 

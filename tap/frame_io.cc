@@ -81,7 +81,7 @@ int FrameIo::read(int fd, std::size_t header, const sw::Mac& reflected, sw::Burs
       ++left_out_;
       continue;
     }
-    if (!burst.add({at + header, size - header})) return 0;
+    if (!burst.add_own({at + header, size - header})) return 0;
     if (header >= sizeof(sw::Offload))
       std::memcpy(&burst[burst.size() - 1].offload, at, sizeof(sw::Offload));
     used_ += (size + 63) / 64 * 64;
@@ -116,7 +116,7 @@ int FrameIo::read_tagged(int fd, std::size_t header, sw::Burst& burst) noexcept 
     at = put_tag(at, *tag, offload);
     size += sizeof *tag;
   }
-  if (size == 0 || !burst.add({at, size})) return 0;
+  if (size == 0 || !burst.add_own({at, size})) return 0;
   if (header != 0) burst[burst.size() - 1].offload = offload;
   used_ += (size + sizeof(sw::VlanTag) + 63) / 64 * 64;
   return 0;
@@ -142,7 +142,7 @@ int FrameIo::read_packet(int fd, std::size_t header, sw::Burst& burst, Packet& p
 void FrameIo::keep(const Packet& p, const sw::EthHeader& eth, sw::Burst& burst) noexcept {
   std::memcpy(p.at, &eth, sizeof eth);
   const std::size_t size = p.size + sizeof eth;
-  burst.add({p.at, size});
+  burst.add_own({p.at, size});
   sw::Offload& o = burst[burst.size() - 1].offload;
   o = p.offload;
   if (o.needs_csum()) o.csum_start = static_cast<std::uint16_t>(o.csum_start + sizeof eth);

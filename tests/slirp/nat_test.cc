@@ -153,17 +153,18 @@ TEST_F(NatLongFrames, WhatAcknowledgementsReleaseComesWithoutACopy) {
   EXPECT_EQ(w.long_lent, 0u);
 }
 
+constexpr sw::Offload kLeft{.flags = VIRTIO_NET_HDR_F_NEEDS_CSUM,
+                            .gso_type = VIRTIO_NET_HDR_GSO_TCPV4,
+                            .hdr_len = 54,
+                            .gso_size = 1460,
+                            .csum_start = 34,
+                            .csum_offset = 16};
+
 TEST_F(NatTcp, TakesWhatIsLeftToSegment) {
   const Data sent = pattern(40'000);
   c.segment(sw::kTcpAck | sw::kTcpPsh, sent);
   Data frame = g.outbox.back();
   g.outbox.clear();
-  constexpr sw::Offload kLeft{.flags = VIRTIO_NET_HDR_F_NEEDS_CSUM,
-                              .gso_type = VIRTIO_NET_HDR_GSO_TCPV4,
-                              .hdr_len = 54,
-                              .gso_size = 1460,
-                              .csum_start = 34,
-                              .csum_offset = 16};
   EXPECT_TRUE(sw::Segmenter::passes(kLeft, w.port.offloads()));
   sw::Offload nonsense = kLeft;
   nonsense.csum_start = 20;
@@ -176,6 +177,44 @@ TEST_F(NatTcp, TakesWhatIsLeftToSegment) {
     return host.in.size() >= sent.size();
   }));
   EXPECT_TRUE(host.in == sent);
+}
+
+class NatSegment : public NatTcp {
+ protected:
+  /// Sends a segment that is left to do. What lies in its memory afterwards.
+  Data lend(bool own) {
+    const Data sent = pattern(40'000);
+    c.segment(sw::kTcpAck | sw::kTcpPsh, sent);
+    frame = g.outbox.back();
+    frame[50] = frame[51] = 0;
+    Data lies = frame;
+    auto burst = std::make_unique<sw::Burst>();
+    EXPECT_TRUE(own ? burst->add_own(lies) : burst->add(lies));
+    sw::Frame& f = (*burst)[0];
+    f.offload = kLeft;
+    f.ingress = g.port;
+    const sw::Frame* one = &f;
+    const SignalsBlocked no_signals;
+    w.port.send({&one, 1}, w.now);
+    EXPECT_TRUE(w.until([&] {
+      host.step();
+      return host.in.size() >= sent.size();
+    }));
+    EXPECT_TRUE(host.in == sent);
+    return lies;
+  }
+  Data frame;
+};
+
+TEST_F(NatSegment, MemoryOfGuestsIsLeftAlone) {
+  EXPECT_TRUE(lend(false) == frame);
+}
+
+TEST_F(NatSegment, OfMemoryOfPortsOnlyTheHeadIsWritten) {
+  const Data lies = lend(true);
+  EXPECT_FALSE(lies == frame) << "it was copied";
+  const auto body = static_cast<std::ptrdiff_t>(sw::Frame::kHead);
+  EXPECT_TRUE(std::equal(lies.begin() + body, lies.end(), frame.begin() + body, frame.end()));
 }
 
 TEST(Nat, AcknowledgementsGetInHoweverManyComeAtOnce) {
