@@ -173,7 +173,9 @@ unsigned create_link(Netlink& netlink, const NewLink& link, const std::string& w
                                        " devices; if it has them as "
                                        "a module: modprobe " +
                                        link.kind);
-  if (err != 0) refuse(what + ": making a " + link.kind + " device", err, netlink.why());
+  if (err != 0)
+    refuse(what + ": making a " + link.kind + " device", err,
+           err == EINVAL && netlink.why().empty() ? link.if_invalid : netlink.why());
   return get_link(netlink, link.name, what).index;
 }
 

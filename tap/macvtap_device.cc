@@ -23,6 +23,11 @@ namespace {
 /// Names that are tried before it is said that none is free.
 constexpr unsigned kNames = 1000;
 
+/// macvlan_common_newlink() and tap_get_minor() say the same of either.
+constexpr const char* kIfInvalid =
+    "a parent takes no other beside one with mode=passthru; or no minor for its node is free, then "
+    "dmesg says 'Too many tap devices' and another device has to go first";
+
 class MacvtapDevice final : public Device {
  public:
   explicit MacvtapDevice(const MacvtapConfig& c)
@@ -73,6 +78,7 @@ Attached MacvtapDevice::attach() {
 
 MadeLink MacvtapDevice::make(const char* kind, std::string& name, unsigned parent) {
   NewLink link{name, kind, parent, c_.settings.mac, [this](Request& r) { put_data(r); }};
+  link.if_invalid = kIfInvalid;
   if (!name.empty()) return {netlink_, create_link(netlink_, link, what_)};
   for (unsigned i = 0; i < kNames; ++i) {
     link.name = name = kind + std::to_string(i);

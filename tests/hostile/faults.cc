@@ -3,6 +3,8 @@
 #include "tests/hostile/faults.h"
 
 #include <dlfcn.h>
+#include <linux/netlink.h>
+#include <linux/rtnetlink.h>
 #include <pthread.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -16,6 +18,7 @@
 #include <cerrno>
 #include <cstddef>
 #include <cstdlib>
+#include <cstring>
 #include <new>
 #include <random>
 
@@ -25,6 +28,9 @@ namespace {
 thread_local unsigned to_fail = 0, calls = 0, spared = 0;
 thread_local unsigned percent_of_calls = 0, were_disturbed = 0;
 thread_local std::minstd_rand dice;
+thread_local int link_refusal = 0;
+thread_local nlmsgerr refused_link;  ///< the answer that is due on refused_at; -1: none
+thread_local int refused_at = -1;
 std::atomic<unsigned> allocations_left;  ///< until one fails; 0: none will
 std::atomic<bool> allocation_refused;
 std::atomic<std::int64_t> monotonic_shift, realtime_shift;
@@ -64,6 +70,28 @@ void* allocate_or_throw(A... a) {
   throw std::bad_alloc();
 }
 
+/// The message asks for a device, which is refused: the answer to receive is ready.
+bool refuses(int fd, const void* message, size_t size) {
+  nlmsghdr h;
+  if (link_refusal == 0 || size < sizeof h) return false;
+  std::memcpy(&h, message, sizeof h);
+  if (h.nlmsg_type != RTM_NEWLINK || !(h.nlmsg_flags & NLM_F_CREATE)) return false;
+  refused_link = {-link_refusal, h};
+  refused_at = fd;
+  return true;
+}
+
+ssize_t refusal(void* to, size_t size) {
+  refused_at = -1;
+  const auto& m = refused_link.msg;
+  const nlmsghdr h{NLMSG_LENGTH(sizeof refused_link), NLMSG_ERROR, NLM_F_CAPPED, m.nlmsg_seq,
+                   m.nlmsg_pid};
+  if (size < h.nlmsg_len) std::abort();
+  std::memcpy(to, &h, sizeof h);
+  std::memcpy(static_cast<char*>(to) + NLMSG_HDRLEN, &refused_link, sizeof refused_link);
+  return h.nlmsg_len;
+}
+
 /// Why a call did nothing.
 int whim(bool sends) {
   static constexpr int kWhims[] = {EINTR, EAGAIN, ENOBUFS};
@@ -94,6 +122,10 @@ Spared::Spared() noexcept {
 }
 Spared::~Spared() {
   --spared;
+}
+void refuse_links(int err) {
+  link_refusal = err;
+  refused_at = -1;
 }
 void disturb(unsigned percent, std::uint32_t seed) {
   percent_of_calls = percent;
@@ -179,8 +211,16 @@ ssize_t recv(int fd, void* to, size_t size, int flags) {
   errno = whim(false);
   return -1;
 }
+ssize_t recvfrom(int fd, void* to, size_t size, int flags, sockaddr* from, socklen_t* length) {
+  RP_NEXT(recvfrom);
+  if (refused_at != fd) return real(fd, to, size, flags, from, length);
+  const sockaddr_nl kernel{AF_NETLINK, 0, 0, 0};
+  if (from && length && *length >= sizeof kernel) std::memcpy(from, &kernel, sizeof kernel);
+  return refusal(to, size);
+}
 ssize_t send(int fd, const void* from, size_t size, int flags) {
   RP_NEXT(send);
+  if (refuses(fd, from, size)) return static_cast<ssize_t>(size);
   if (!disturbs()) return real(fd, from, size, flags);
   errno = whim(true);
   return -1;

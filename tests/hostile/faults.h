@@ -26,6 +26,10 @@ struct Spared {
   ~Spared();
 };
 
+/// New network devices are refused with this errno, as by a kernel that has no minor left; 0 ends
+/// it.
+void refuse_links(int err);
+
 /// So many of a hundred calls that send or receive are interrupted, find no room, or do a part.
 void disturb(unsigned percent, std::uint32_t seed);
 /// Ends it. Returns how many were.

@@ -12,6 +12,7 @@
 #include "tests/api/handles.h"
 #include "tests/api/process_state.h"
 #include "tests/hostile/faults.h"
+#include "tests/hostile/refused_opens.h"
 #include "tests/sockets/stream_peer.h"
 
 namespace rp {
@@ -30,45 +31,12 @@ INSTANTIATE_TEST_SUITE_P(Faults, EachCallOf, testing::Values("null", "slirp", "s
                            return locator.substr(0, locator.find(':'));
                          });
 
-/// Opens the locator again and again, until the n-th of what `fail` arms is not reached any more.
-/// Returns how often the open was refused.
-unsigned refused_opens(const char* locator, void (*fail)(unsigned), bool (*failed)()) {
-  test::open_plug(locator);  // what the first one keeps for good
-  const process_state before =
-      process_state_settled({.descriptors = 0, .threads = 1, .mappings = 0});
-  unsigned n = 1, refused = 0;
-  for (bool reached = true; reached && !testing::Test::HasFailure(); ++n) {
-    EXPECT_LT(n, 2000u);
-    rp_error err = RP_ERROR_INIT;
-    rp_plug* plug = nullptr;
-    fail(n);
-    const int code = rp_plug_open(locator, nullptr, &plug, &err);
-    reached = failed();
-    if (code == RP_OK) {
-      // Some can be done without.
-      EXPECT_NE(plug, nullptr);
-      rp_plug_close(plug);
-    } else {
-      EXPECT_TRUE(reached) << err.message;
-      EXPECT_TRUE(code == RP_ERESOURCES || code == RP_ESYSTEM) << code << ' ' << err.message;
-      EXPECT_NE(err.message[0], 0) << "call " << n;
-      EXPECT_EQ(plug, nullptr);
-      ++refused;
-    }
-    const process_state after = process_state_settled(before);
-    EXPECT_EQ(after.descriptors, before.descriptors) << "call " << n;
-    EXPECT_EQ(after.threads, before.threads) << "call " << n;
-    EXPECT_TRUE(test::open_plug(locator)) << "a second try";
-  }
-  return refused;
-}
-
 TEST_P(EachCallOf, AnOpenMayFail) {
-  EXPECT_GE(refused_opens(GetParam(), test::fail_call, test::failed), 3u);
+  EXPECT_GE(test::refused_opens(GetParam(), test::fail_call, test::failed), 3u);
 }
 
 TEST_P(EachCallOf, AnOpenMayRunOutOfMemory) {
-  EXPECT_GE(refused_opens(GetParam(), test::fail_allocation, test::allocation_failed), 10u);
+  EXPECT_GE(test::refused_opens(GetParam(), test::fail_allocation, test::allocation_failed), 10u);
 }
 
 TEST(EachCall, OfAnInflightRegionMayFail) {
