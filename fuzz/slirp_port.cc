@@ -93,7 +93,7 @@ class Session {
     for (int frames = 0; !in.empty() && frames < 100; ++frames) {
       const unsigned how = in.byte();
       const Data frame = fuzz::any_frame(in, said_);
-      send(frame, 1 + (how & 1), how & 8 ? claim(in) : sw::Offload{});
+      send(frame, 1 + (how & 1), how & 8 ? claim(in) : sw::Offload{}, how & 0x20);
       if (how & 2) now_ += std::chrono::milliseconds(in.u16());
       if ((how & 0xf0) == 0x10) port_.forget(1 + (how & 1));
       turns(how & 4 ? 4 : 1);
@@ -127,17 +127,20 @@ class Session {
     return o;
   }
   /// As the switch hands frames over: checked, and finished as far as the port wants them to be.
-  void send(Data bytes, sw::PortId from, const sw::Offload& claim) {
+  void send(Data bytes, sw::PortId from, const sw::Offload& claim, bool own) {
     if (bytes.empty()) return;
+    const Data before = bytes;
     sw::Frame f;
     sw::Part part;
     sw::make_frame(f, part, bytes);
     f.ingress = from;
     f.offload = claim;
-    if (claim.gso_size % 2 == 0) f.piece = bytes.data();
+    if (own) f.own = bytes.data();
     if (!sw::check_offload(f) || !sw::Segmenter::passes(f.offload, port_.offloads())) return;
     const sw::Frame* const one = &f;
     port_.send({&one, 1}, now_);
+    // Other receivers read the body.
+    RP_CHECK(std::equal(bytes.begin() + f.head_len, bytes.end(), before.begin() + f.head_len));
   }
   void turns(int n) {
     for (; n > 0; --n) {

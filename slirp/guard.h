@@ -2,12 +2,12 @@
 // guard.h - the L2-L4 check that stands between guests and libslirp.
 //
 // Theory of operation: nothing that a guest sends reaches libslirp unless this file's rules let it,
-// because libslirp trusts lengths that guests choose. check() works on a private, contiguous copy
-// of one frame; it may shorten the frame (Ethernet padding) or rewrite fields (the TCP urgent
-// pointer) and gives a reason when the frame is to be dropped. It also knows who owns which
-// address: a DHCP lease seen on its way to a guest binds the address to the guest's port and MAC;
-// an address that nobody leased belongs to the first port that uses it.
-// All tables are bounded and made at construction; check() never allocates. One thread.
+// because libslirp trusts lengths that guests choose. check() works on one frame's bytes in
+// private, contiguous memory; it may shorten the frame (Ethernet padding) or rewrite fields (the
+// TCP urgent pointer) and gives a reason when the frame is to be dropped. It also knows who owns
+// which address: a DHCP lease seen on its way to a guest binds the address to the guest's port and
+// MAC; an address that nobody leased belongs to the first port that uses it. All tables are bounded
+// and made at construction; check() never allocates. One thread.
 #pragma once
 
 #include <cstdint>
@@ -70,8 +70,8 @@ class Guard {
   ~Guard();
   Guard(Guard&&) = delete;
 
-  /// Judges `frame`, a private copy that came in at port `from`. On Refusal::none the span may be
-  /// shorter than before and bytes may have been rewritten.
+  /// Judges `frame`, in private memory, that came in at port `from`. On Refusal::none the span may
+  /// be shorter than before and bytes may have been rewritten.
   Refusal check(std::span<std::uint8_t>& frame, sw::PortId from, Instant now) noexcept;
 
   /// A frame from libslirp on its way to the guests: learns leases. False: its lengths contradict

@@ -139,12 +139,13 @@ void SlirpPort::release() noexcept {
   lent_ = 0;
 }
 
-/// A private copy; or the frame where it lies, when nothing but its head will be written.
-std::span<std::uint8_t> SlirpPort::own_bytes(const sw::Frame& f) noexcept {
+/// A copy, or the frame where it lies. The latter of TCP only, where neither guard nor finishing
+/// write further than its fixed header: a body is other receivers', too.
+std::span<std::uint8_t> SlirpPort::private_bytes(const sw::Frame& f) noexcept {
   sw::Layers l;
-  if (f.piece && sw::locate(f, l) && l.proto == sw::kProtoTcp &&
+  if (f.own && sw::locate(f, l) && l.proto == sw::kProtoTcp &&
       l.l4 + sizeof(sw::TcpHeader) <= f.head_len)
-    return f.in_one_piece();
+    return f.own_bytes();
   f.copy_to(scratch_.data());
   return {scratch_.data(), f.len};
 }
@@ -156,7 +157,7 @@ std::size_t SlirpPort::send(std::span<const sw::Frame* const> frames, Instant no
       ++not_ours_;
       continue;
     }
-    std::span<std::uint8_t> bytes = own_bytes(*f);
+    std::span<std::uint8_t> bytes = private_bytes(*f);
     if (!f->offload.none() && !sw::finish_as_one(*f, bytes)) {
       ++unfinished_;
       continue;

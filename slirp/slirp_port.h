@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // slirp_port.h - user-mode NAT as a port of a switch: guard, NAT, and a queue back to the guests.
 //
-// Frames from guests are copied into private memory, checked by the guard and only then fed to the
-// NAT. Frames from the NAT wait in a bounded queue until the switch takes them, but long ones of
-// the NAT's own turn, which are forwarded out of libslirp's memory; while more wait than the switch
-// takes at once, the NAT is seldom asked for others. An acknowledgement makes the NAT send what may
-// be long, so it waits for that turn. Several guests share one instance.
+// Frames from guests are copied into private memory, unless they lie in some (Frame::own), checked
+// by the guard and only then fed to the NAT. Frames from the NAT wait in a bounded queue until the
+// switch takes them, but long ones of the NAT's own turn, which are forwarded out of libslirp's
+// memory; while more wait than the switch takes at once, the NAT is seldom asked for others. An
+// acknowledgement makes the NAT send what may be long, so it waits for that turn. Several guests
+// share one instance.
 #pragma once
 
 #include <array>
@@ -45,7 +46,7 @@ class SlirpPort final : public sw::Port {
   void keep(std::span<const std::uint8_t> frame) noexcept;
   void lend(sw::Burst& burst) noexcept;
   bool pass(std::span<const std::uint8_t> frame) noexcept;
-  std::span<std::uint8_t> own_bytes(const sw::Frame& f) noexcept;
+  std::span<std::uint8_t> private_bytes(const sw::Frame& f) noexcept;
   bool defer(std::span<const std::uint8_t> frame, sw::PortId guest) noexcept;
   void take_acks() noexcept;
 

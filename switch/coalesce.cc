@@ -214,7 +214,7 @@ void Coalescer::build(const Flow& flow) noexcept {
   f = *in_[flow.first];
   f.len = flow.len;
   f.absorbed = flow.absorbed;
-  f.piece = nullptr;
+  f.own = nullptr;
   const std::size_t begin = parts_;
   for (const Part& p : in_[flow.first]->body) part_[parts_++] = p;
   for (std::size_t i = flow.first; i != flow.last;) {

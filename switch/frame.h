@@ -87,17 +87,17 @@ struct Frame {
   Offload offload;
   std::uint16_t absorbed = 0;  ///< how many more of the sender's frames this one is (coalesce.h)
   std::span<const Part> body;  ///< the bytes after the head; borrowed
-  /// Where all bytes lie in one piece, in memory that the port has to itself; null where they
-  /// don't. As heads are copied, the first head_len bytes there are any receiver's to write.
-  std::uint8_t* piece = nullptr;
+  /// All bytes in a row, in memory that the port has to itself; null where they don't lie so. As
+  /// heads are copied, the first head_len bytes there are any receiver's to write.
+  std::uint8_t* own = nullptr;
   std::array<std::uint8_t, kHead> head;
 
   std::span<const std::uint8_t> head_bytes() const noexcept { return {head.data(), head_len}; }
 
-  /// All bytes, without copying more than the head. Only where there is a `piece`.
-  std::span<std::uint8_t> in_one_piece() const noexcept {
-    std::memcpy(piece, head.data(), head_len);
-    return {piece, len};
+  /// Writes the head back over its place in `own`, which there has to be. Returns all bytes.
+  std::span<std::uint8_t> own_bytes() const noexcept {
+    std::memcpy(own, head.data(), head_len);
+    return {own, len};
   }
 
   /// Writes all `len` bytes to `dst`.
@@ -116,7 +116,6 @@ inline void make_frame(Frame& f, Part& part, std::span<const std::uint8_t> bytes
   f.len = static_cast<std::uint32_t>(bytes.size());
   f.head_len = std::min(f.len, Frame::kHead);
   f.offload = {};
-  f.piece = nullptr;
   if (f.head_len != 0) std::memcpy(f.head.data(), bytes.data(), f.head_len);
   part = {bytes.data() + f.head_len, f.len - f.head_len};
   f.body = part.len ? std::span<const Part>(&part, 1) : std::span<const Part>();
@@ -145,7 +144,7 @@ class Burst {
   std::span<Part> next_parts() noexcept { return {part_.data() + parts_, kParts - parts_}; }
   /// Keeps next(), whose body uses the first `used` of next_parts().
   void push(std::size_t used) noexcept {
-    next().piece = nullptr;
+    next().own = nullptr;
     ++frames_;
     parts_ += used;
   }
@@ -167,7 +166,7 @@ class Burst {
   /// The same for bytes that nobody but the port can write: receivers may use them where they lie.
   bool add_own(std::span<std::uint8_t> bytes) noexcept {
     if (!add(bytes)) return false;
-    frame_[frames_ - 1].piece = bytes.data();
+    frame_[frames_ - 1].own = bytes.data();
     return true;
   }
 

@@ -78,8 +78,9 @@ void leave_checksum(Frame& frame, std::uint32_t l4, std::uint32_t offset,
 /// not sum, but not who says that the sum is right. False: it is no such segment, and unchanged.
 bool reopen_checksum(Frame& frame) noexcept;
 
-/// For a receiver that takes TCP segments of any length: finishes in `bytes`, the receiver's own
-/// copy of a checked frame, what is left to do, as one segment. False: the headers make no sense.
+/// For a receiver that takes TCP segments of any length: finishes in `bytes`, all of a checked
+/// frame where no guest writes, what is left to do, as one segment. False: the headers make no
+/// sense.
 bool finish_as_one(const Frame& frame, std::span<std::uint8_t> bytes) noexcept;
 
 /// Finishes frames. Owns its scratch memory, so it allocates only when made. Not thread-safe.

@@ -52,7 +52,7 @@ struct NewLink {
   unsigned lower = 0;  ///< its parent; 0: it has none
   std::optional<sw::Mac> mac{};
   std::function<void(Request&)> data{};  ///< puts what lies in IFLA_INFO_DATA
-  const char* if_invalid = "";  ///< what the kernel may mean by EINVAL, without words of its own
+  const char* if_invalid = "";           ///< told when the kernel says EINVAL and no more
 };
 /// Returns its index. Throws Error that starts with `what`; of a kind that the kernel lacks it says
 /// so.

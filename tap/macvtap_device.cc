@@ -23,10 +23,11 @@ namespace {
 /// Names that are tried before it is said that none is free.
 constexpr unsigned kNames = 1000;
 
-/// macvlan_common_newlink() and tap_get_minor() say the same of either.
+/// The kernel says a bare EINVAL for each.
 constexpr const char* kIfInvalid =
-    "a parent takes no other beside one with mode=passthru; or no minor for its node is free, then "
-    "dmesg says 'Too many tap devices' and another device has to go first";
+    "the parent is no Ethernet device, or has one with mode=passthru, which takes no other beside "
+    "it; "
+    "or no minor is free, then dmesg says 'Too many tap devices' and another one has to go first";
 
 class MacvtapDevice final : public Device {
  public:

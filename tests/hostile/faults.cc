@@ -29,8 +29,8 @@ thread_local unsigned to_fail = 0, calls = 0, spared = 0;
 thread_local unsigned percent_of_calls = 0, were_disturbed = 0;
 thread_local std::minstd_rand dice;
 thread_local int link_refusal = 0;
-thread_local nlmsgerr refused_link;  ///< the answer that is due on refused_at; -1: none
-thread_local int refused_at = -1;
+thread_local nlmsgerr refused_link;      ///< the answer that is due on refused_at
+thread_local int refused_at = -1;        ///< a descriptor; -1: none is due
 std::atomic<unsigned> allocations_left;  ///< until one fails; 0: none will
 std::atomic<bool> allocation_refused;
 std::atomic<std::int64_t> monotonic_shift, realtime_shift;

@@ -32,7 +32,7 @@ class Lot {
   Frame& add(Bytes b, const Offload& offload = {}, std::size_t piece = 1 << 20) {
     held_.emplace_back(std::move(b), piece);
     held_.back().frame.offload = offload;
-    held_.back().frame.piece = held_.back().bytes.data();
+    held_.back().frame.own = held_.back().bytes.data();
     in_.push_back(&held_.back().frame);
     return held_.back().frame;
   }
@@ -65,7 +65,7 @@ class Lot {
       EXPECT_NE(std::find(in_.begin(), in_.end(), &f), in_.end()) << "the sender's own frame";
       return;
     }
-    EXPECT_EQ(f.piece, nullptr) << "its parts lie in many";
+    EXPECT_EQ(f.own, nullptr) << "its parts lie in many";
     EXPECT_LE(f.len, Coalescer::kMaxLen);
     EXPECT_LE(f.body.size(), Coalescer::kParts);
     Frame again = f;

@@ -87,23 +87,23 @@ TEST_F(SwitchTest, FramesThatDoNotStayAreForwardedAtOnce) {
   EXPECT_EQ(sw.turn(id, now), 0u);
 }
 
-TEST(Burst, OnlyThePortsOwnBytesAreOnePiece) {
+TEST(Burst, OnlyThePortsOwnBytesAreSaidToBe) {
   Bytes bytes = ethernet(kB, kA, 1000);
   Burst burst;
   ASSERT_TRUE(burst.add_own(bytes));
-  EXPECT_EQ(burst[0].piece, bytes.data());
+  EXPECT_EQ(burst[0].own, bytes.data());
   burst[0].head[20] = 7;
   std::fill_n(bytes.begin(), Frame::kHead, std::uint8_t{0xee});
-  EXPECT_EQ(burst[0].in_one_piece().size(), 1000u);
+  EXPECT_EQ(burst[0].own_bytes().size(), 1000u);
   EXPECT_EQ(bytes[20], 7) << "heads are as they are by now";
   burst.clear();
   ASSERT_TRUE(burst.add(bytes));
-  EXPECT_EQ(burst[0].piece, nullptr);
+  EXPECT_EQ(burst[0].own, nullptr);
   burst.clear();
   ASSERT_TRUE(burst.add_own(bytes));
   burst.clear();
   burst.push(0);
-  EXPECT_EQ(burst[0].piece, nullptr) << "of a guest";
+  EXPECT_EQ(burst[0].own, nullptr) << "of a guest";
 }
 
 TEST_F(SwitchTest, ABurstOfNoSwitchForwardsNothing) {

@@ -14,17 +14,6 @@ std::unique_ptr<sw::Port> open(const std::string& parent, const Params& params =
   return tap::open_macvtap(parent, params, Log([](void*, int, const char*) {}, nullptr), 0ns);
 }
 
-bool kernel_has(const char* kind, unsigned lower) {
-  tap::Netlink n;
-  try {
-    remove_link(n, create_link(n, {.name = "probe", .kind = kind, .lower = lower}, "probe"),
-                "probe");
-  } catch (const Error& e) {
-    return e.code() != Errc::unsupported;
-  }
-  return true;
-}
-
 /// `work` in a network with a parent; nodes can be made only where root is.
 template <typename Work>
 void with_parent(Work&& work) {

@@ -20,22 +20,6 @@ std::unique_ptr<sw::Port> veth(const std::string& name, const Params& params = {
   return tap::open_veth(name, params, kQuiet, 0ns);
 }
 
-/// `work` in a network of its own that knows veth.
-template <typename Work>
-void with_veth(Work&& work) {
-  in_network(
-      [&] {
-        try {
-          make_parent();
-        } catch (const Error& e) {
-          if (e.code() == Errc::unsupported) _exit(kSkipped);
-          throw;
-        }
-        work();
-      },
-      "/");
-}
-
 constexpr std::uint64_t kGuest = 0x020000000011, kOutside = 0x020000000022;
 
 /// A frame with a tag behind the addresses.

@@ -9,6 +9,18 @@
 
 namespace rp::test {
 
+/// Makes one, on top of `lower`, to see.
+inline bool kernel_has(const char* kind, unsigned lower) {
+  tap::Netlink n;
+  try {
+    remove_link(n, create_link(n, {.name = "probe", .kind = kind, .lower = lower}, "probe"),
+                "probe");
+  } catch (const Error& e) {
+    return e.code() != Errc::unsupported;
+  }
+  return true;
+}
+
 /// A pair of devices, up: "p0" for parents, "p1" at the other end.
 inline unsigned make_parent() {
   tap::Netlink n;
@@ -33,6 +45,22 @@ inline unsigned make_parent() {
     usleep(10000);
   }
   return if_nametoindex("p0");
+}
+
+/// `work` in a network of its own that knows veth.
+template <typename Work>
+void with_veth(Work&& work) {
+  in_network(
+      [&] {
+        try {
+          make_parent();
+        } catch (const Error& e) {
+          if (e.code() == Errc::unsupported) _exit(kSkipped);
+          throw;
+        }
+        work();
+      },
+      "/");
 }
 
 }  // namespace rp::test
