@@ -14,24 +14,12 @@ std::unique_ptr<sw::Port> open(const std::string& parent, const Params& params =
   return tap::open_macvtap(parent, params, Log([](void*, int, const char*) {}, nullptr), 0ns);
 }
 
-/// `work` in a network with a parent; nodes can be made only where root is.
-template <typename Work>
-void with_parent(Work&& work) {
-  if (geteuid() != 0) GTEST_SKIP() << "nodes of macvtap devices take root";
-  in_network(
-      [&] {
-        if (!kernel_has("macvtap", make_parent())) _exit(kSkipped);
-        work();
-      },
-      "/");
-}
-
 /// A frame to or from a guest that has the device's address, and a station on the wire.
 constexpr std::uint64_t kGuest = 0x020000000011, kOutside = 0x020000000022;
 const Params kOfGuest{{"mac", "02:00:00:00:00:11"}};
 
 TEST(Macvtap, FramesBothWays) {
-  with_parent([] {
+  with_macvtap([] {
     for (const char* offload : {"on", "off"}) {
       Params params = kOfGuest;
       params.emplace_back("offload", offload);
@@ -52,7 +40,7 @@ TEST(Macvtap, FramesBothWays) {
 }
 
 TEST(Macvtap, SettingsQueuesAndNames) {
-  with_parent([] {
+  with_macvtap([] {
     const auto first = open("p0", {{"mtu", "1300"}, {"queues", "3"}, {"mode", "private"}});
     const auto second = open("p0", {{"mode", "private"}});
     const auto third = open("p0", {{"name", "mine"}, {"mode", "private"}});
@@ -66,7 +54,7 @@ TEST(Macvtap, SettingsQueuesAndNames) {
 }
 
 TEST(Macvtap, NothingIsLeft) {
-  with_parent([] {
+  with_macvtap([] {
     open("p0", {{"host-path", "on"}, {"host-address", "192.0.2.9/24"}});
     EXPECT_FALSE(there("macvtap0") || there("macvlan0"));
     error_of([] { open("p0", {{"mtu", "9000"}}); }, Errc::system);
@@ -78,7 +66,7 @@ TEST(Macvtap, NothingIsLeft) {
 }
 
 TEST(Macvtap, AHostPath) {
-  with_parent([] {
+  with_macvtap([] {
     Params params = kOfGuest;
     params.insert(params.end(), {{"host-path", "on"}, {"host-address", "192.0.2.9/24"}});
     World w(open("p0", params));
@@ -92,7 +80,7 @@ TEST(Macvtap, AHostPath) {
 }
 
 TEST(Macvtap, OnlySendersThatAreAllowed) {
-  with_parent([] {
+  with_macvtap([] {
     Params params = kOfGuest;
     params.insert(params.end(), {{"mode", "source"}, {"allow", "02:00:00:00:00:22"}});
     World w(open("p0", params));
@@ -106,7 +94,7 @@ TEST(Macvtap, OnlySendersThatAreAllowed) {
 
 // What a bridge outside sends back would teach the switch that its own guest is outside.
 TEST(Macvtap, AReflectedFrameIsLeftOut) {
-  with_parent([] {
+  with_macvtap([] {
     Params params = kOfGuest;
     params.emplace_back("mode", "private");
     World w(open("p0", params));
@@ -120,7 +108,7 @@ TEST(Macvtap, AReflectedFrameIsLeftOut) {
 }
 
 TEST(Macvtap, LostWithItsParentAndMadeAgain) {
-  with_parent([] {
+  with_macvtap([] {
     World w(open("p0", kOfGuest));
     tap::Netlink n;
     remove_link(n, if_nametoindex("p0"), "test");
@@ -137,7 +125,7 @@ TEST(Macvtap, LostWithItsParentAndMadeAgain) {
 }
 
 TEST(Macvtap, DownAndUp) {
-  with_parent([] {
+  with_macvtap([] {
     World w(open("p0", kOfGuest));
     tap::Netlink n;
     for (const bool up : {false, true, false, true}) {
@@ -169,7 +157,7 @@ TEST(Macvtap, WrongLocators) {
 }
 
 TEST(Macvtap, IpvtapOrWhyNot) {
-  with_parent([] {
+  with_macvtap([] {
     const auto make = [](const Params& p) {
       return tap::open_ipvtap("p0", p, Log([](void*, int, const char*) {}, nullptr), 0ns);
     };

@@ -63,4 +63,14 @@ void with_veth(Work&& work) {
       "/");
 }
 
+/// `work` in a network of its own that knows macvtap; nodes can be made only where root is.
+template <typename Work>
+void with_macvtap(Work&& work) {
+  if (geteuid() != 0) GTEST_SKIP() << "nodes of macvtap devices take root";
+  with_veth([&] {
+    if (!kernel_has("macvtap", if_nametoindex("p0"))) _exit(kSkipped);
+    work();
+  });
+}
+
 }  // namespace rp::test
