@@ -12,6 +12,7 @@
 #include "slirp/guard.h"
 #include "slirp/owners.h"
 #include "slirp/seq_trap.h"
+#include "slirp/syn_acks.h"
 #include "switch/headers.h"
 
 namespace rp::slirp {
@@ -162,6 +163,7 @@ struct Guard::State {
   DhcpPool pool;
   TftpSessions tftp_sessions;
   SeqTrap seq_trap;
+  SynAcks syn_acks;
   std::array<std::uint64_t, static_cast<std::size_t>(Refusal::count)> refused{};
 };
 

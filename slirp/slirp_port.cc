@@ -139,13 +139,14 @@ void SlirpPort::release() noexcept {
   lent_ = 0;
 }
 
-/// A copy, or the frame where it lies. The latter of TCP only, where neither guard nor finishing
-/// write further than its fixed header: a body is other receivers', too.
+/// A copy, or the frame where it lies. The latter of TCP only, and of no SYN: there neither guard
+/// nor finishing write further than the fixed header, and a body is other receivers', too.
 std::span<std::uint8_t> SlirpPort::private_bytes(const sw::Frame& f) noexcept {
   sw::Layers l;
-  if (f.own && sw::locate(f, l) && l.proto == sw::kProtoTcp &&
-      l.l4 + sizeof(sw::TcpHeader) <= f.head_len)
-    return f.own_bytes();
+  if (f.own && sw::locate(f, l) && l.proto == sw::kProtoTcp) {
+    const auto tcp = read_at<sw::TcpHeader>(f.head_bytes(), l.l4);
+    if (tcp && !(tcp->flags & sw::kTcpSyn)) return f.own_bytes();
+  }
   f.copy_to(scratch_.data());
   return {scratch_.data(), f.len};
 }

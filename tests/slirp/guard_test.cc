@@ -173,6 +173,26 @@ TEST_F(GuardTest, T_NAT_1_UrgentPointerIsCleared) {
   }
 }
 
+TEST_F(GuardTest, ARepeatedSynAckStatesNoSegmentSize) {
+  constexpr std::uint8_t kSynAck = sw::kTcpSyn | sw::kTcpAck;
+  const auto frame = [](const Tcp& t) {
+    return ipv4(guest_mac(1), {kGuest, kFar}, kProtoTcp, tcp(t, {}));
+  };
+  const Tcp first{.flags = kSynAck, .options = {1, 2, 4, 5, 0xb4, 3, 3, 7}};
+  Tcp other = first, again = first, no_syn = first;
+  other.seq += 1;
+  again.options = {1, 1, 1, 1, 1, 3, 3, 7};
+  no_syn.flags = sw::kTcpAck;
+  for (int round = 0; round < 2; ++round) {
+    EXPECT_EQ(judge4(kProtoTcp, tcp(first, {})), Refusal::none);
+    EXPECT_EQ(out, frame(round == 0 ? first : again));
+    EXPECT_EQ(judge4(kProtoTcp, tcp(no_syn, {})), Refusal::none);
+    EXPECT_EQ(out, frame(no_syn));
+  }
+  EXPECT_EQ(judge4(kProtoTcp, tcp(other, {})), Refusal::none);
+  EXPECT_EQ(out, frame(other));
+}
+
 TEST_F(GuardTest, T_NAT_15_TcpHeader) {
   for (std::size_t len = 0; len < 20; ++len)
     EXPECT_EQ(judge4(kProtoTcp, Data(len, 0x50)), Refusal::tcp_header);

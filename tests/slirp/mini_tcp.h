@@ -33,14 +33,12 @@ class TcpConn {
   /// The peer has everything that was written.
   bool drained() const { return acked_ >= out_.size(); }
 
-  void connect() {
-    Data mss_option{2, 4};
-    append(mss_option, Be16(static_cast<std::uint16_t>(mss)));
-    emit_({local_, remote_, iss_, 0, sw::kTcpSyn, 0, mss_option, window}, {});
-  }
+  void connect() { emit_({local_, remote_, iss_, 0, sw::kTcpSyn, 0, mss_option(), window}, {}); }
+  /// Called again, it sends the same SYN-ACK again.
   void accept(const sw::TcpHeader& syn) {
-    rcv_next_ = syn.seq.get() + 1;
-    emit_({local_, remote_, iss_, rcv_next_, sw::kTcpSyn | sw::kTcpAck, 0, {}, window}, {});
+    const std::uint32_t ack = syn.seq.get() + 1;
+    if (!established) rcv_next_ = ack;
+    emit_({local_, remote_, iss_, ack, sw::kTcpSyn | sw::kTcpAck, 0, mss_option(), window}, {});
   }
   void write(const Data& bytes) {
     append(out_, bytes);
@@ -86,6 +84,11 @@ class TcpConn {
   }
 
  private:
+  Data mss_option() const {
+    Data option{2, 4};
+    append(option, Be16(static_cast<std::uint16_t>(mss)));
+    return option;
+  }
   void take_ack(const sw::TcpHeader& tcp) {
     established = true;
     peer_window_ = tcp.window.get();

@@ -85,6 +85,34 @@ TEST(HostForward, Tcp6) {
   talk(w, w.add_guest(), address("::1", port));
 }
 
+// As guests do whose card came up late: the SYN was repeated, and so each has its answer.
+TEST(HostForward, ARepeatedSynAckLosesNothing) {
+  World w({{"hostfwd", "tcp::0-:22"}});
+  Guest& g = w.add_guest();
+  g.listening = {22};
+  Stream s = stream_to(address("127.0.0.1", announced(w)));
+  s.out = pattern(300000, 1);
+  s.step();
+  for (int i = 0; i < 100 && g.accepted.empty(); ++i) w.exchange();
+  ASSERT_FALSE(g.accepted.empty());
+  TcpConn& c = *g.accepted[0];
+  c.hold = true;
+  const std::uint32_t begin = c.ack();
+  w.settle();
+  sw::TcpHeader syn{};
+  syn.seq.set(begin - 1);
+  c.accept(syn);
+  w.settle();
+  c.hold = false;
+  w.pass(5s);
+  EXPECT_TRUE(w.until([&] {
+    s.step();
+    return c.received.size() >= 300000;
+  })) << c.received.size();
+  w.settle();
+  EXPECT_TRUE(c.received == s.out) << c.received.size();
+}
+
 TEST(HostForward, NamesAGuestThatIsNotTheFirst) {
   const auto port = free_port();
   World w({{"hostfwd", "tcp::" + number(port) + "-10.0.2.16:22"}});
