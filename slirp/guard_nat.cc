@@ -6,7 +6,6 @@ namespace rp::slirp {
 namespace {
 
 constexpr std::uint16_t kDhcpServer = 67, kDhcpClient = 68, kTftp = 69;
-constexpr std::uint8_t kOffer = 2, kAck = 5;
 constexpr std::uint8_t kUnreachable = 3, kTimeExceeded = 11;
 constexpr std::uint16_t kMoreFragments = 0x2000, kOffset = 0x1fff;
 
@@ -120,9 +119,9 @@ void Guard::State::learn_lease(ConstBytes bytes, Instant now) noexcept {
   const auto options = read_dhcp_options(bytes.subspan(sizeof *bootp));
   const std::uint32_t address = bootp->yiaddr.get();
   if (!options || !usable4(address)) return;
-  if (options->type != kOffer && options->type != kAck) return;
+  if (options->type != DhcpType::offer && options->type != DhcpType::ack) return;
   pool.given(address, bootp->mac(), owners.port_of(bootp->mac()));
-  if (options->type == kAck) owners.lease(mapped(address), bootp->mac(), now);
+  if (options->type == DhcpType::ack) owners.lease(mapped(address), bootp->mac(), now);
 }
 
 void Guard::State::learn_tftp(const sw::Ip6Addr& client, ConstBytes l4) noexcept {

@@ -16,9 +16,6 @@ namespace {
 
 // RFC 2131 and RFC 2132.
 constexpr std::uint32_t kDhcpMagic = 0x63825363;
-constexpr std::uint8_t kPad = 0, kWanted = 50, kMessageType = 53, kClientId = 61, kEnd = 255;
-constexpr std::uint8_t kDiscover = 1, kRequest = 3, kDecline = 4, kRelease = 7, kInform = 8;
-constexpr std::size_t kMaxClientId = 135;  // RFC 4361 6.1 around the largest DUID
 // RFC 8415 11.1: a DUID is a type of 2 bytes and up to 128 more.
 constexpr std::size_t kMaxDuid = 130;
 constexpr sw::Ip6Addr kDhcp6Servers{0xff, 0x02, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x01, 0, 0x02};
@@ -108,33 +105,6 @@ std::optional<std::uint16_t> read_tftp_options(ConstBytes rest) noexcept {
 
 }  // namespace
 
-std::optional<DhcpOptions> read_dhcp_options(ConstBytes o) noexcept {
-  DhcpOptions found;
-  bool type = false, wanted = false, client = false;
-  while (!o.empty() && o[0] != kEnd) {
-    if (o[0] == kPad) {
-      o = o.subspan(1);
-      continue;
-    }
-    if (o.size() < 2 || o[1] > o.size() - 2) return std::nullopt;
-    const std::size_t len = o[1];
-    if (o[0] == kMessageType) {
-      if (type || len != 1) return std::nullopt;
-      type = true;
-      found.type = o[2];
-    } else if (o[0] == kWanted) {
-      if (wanted || len != 4) return std::nullopt;
-      wanted = true;
-      found.wanted = read_at<Be32>(o, 2)->get();
-    } else if (o[0] == kClientId) {
-      if (client || len < 2 || len > kMaxClientId) return std::nullopt;
-      client = true;
-    }
-    o = o.subspan(len + 2);
-  }
-  return found;
-}
-
 Refusal Guard::State::dhcp4(const Packet& p, const Sender& s) noexcept {
   const ConstBytes bytes = p.l4.subspan(sizeof(sw::UdpHeader));
   const auto bootp = read_at<Bootp>(bytes, 0);
@@ -147,17 +117,17 @@ Refusal Guard::State::dhcp4(const Packet& p, const Sender& s) noexcept {
   if (client != 0 && (!usable4(client) || owners.foreign(mapped(client), s.port)))
     return Refusal::dhcp;
   switch (options->type) {
-    case 0:
-    case kDiscover:
-    case kRequest:
-      if (options->type == kRequest && options->wanted == 0) options->wanted = client;
+    case DhcpType::none:
+    case DhcpType::discover:
+    case DhcpType::request:
+      if (options->type == DhcpType::request && options->wanted == 0) options->wanted = client;
       return pool.may_ask(s.mac, s.port, *options) ? Refusal::none : Refusal::dhcp;
-    case kRelease:
+    case DhcpType::release:
       if (client == 0 || !owners.admit(mapped(client), s.mac, s.port, s.now)) return Refusal::dhcp;
       return Refusal::none;
-    case kDecline:
+    case DhcpType::decline:
       return owners.foreign(mapped(options->wanted), s.port) ? Refusal::dhcp : Refusal::none;
-    case kInform:
+    case DhcpType::inform:
       return Refusal::none;
     default:
       return Refusal::dhcp;
@@ -180,9 +150,9 @@ bool DhcpPool::may_ask(const sw::Mac& mac, sw::PortId port, const DhcpOptions& a
   }
   const bool wants_new = ask.wanted != 0 && !wanted_given;
   if (wanted_mine || (of_mac != 0 && !wants_new)) return true;
-  if (ask.type == kRequest && wanted_given) return true;  // libslirp says no by itself
+  if (ask.type == DhcpType::request && wanted_given) return true;  // libslirp says no by itself
   if (wants_new && of_mac >= 2) return false;
-  if (ask.type == kRequest && wants_new) return of_port < kPerPort;
+  if (ask.type == DhcpType::request && wants_new) return of_port < kPerPort;
   return of_mac != 0 || (used < kAddresses && of_port < kPerPort);
 }
 

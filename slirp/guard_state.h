@@ -8,6 +8,7 @@
 #include <optional>
 #include <span>
 
+#include "slirp/dhcp.h"
 #include "slirp/fragments.h"
 #include "slirp/guard.h"
 #include "slirp/owners.h"
@@ -35,28 +36,6 @@ struct Packet {
   bool v6 = false;
   bool to_group = false;  ///< multicast or broadcast
 };
-
-struct Bootp {  // RFC 951, RFC 2131 section 2, with the magic cookie of RFC 2132
-  std::uint8_t op, htype, hlen, hops;
-  Be32 xid;
-  Be16 secs, flags;
-  Be32 ciaddr, yiaddr, siaddr, giaddr;
-  std::uint8_t chaddr[16], sname[64], file[128];
-  Be32 magic;
-  sw::Mac mac() const noexcept {
-    sw::Mac m;
-    std::copy_n(chaddr, m.bytes.size(), m.bytes.begin());
-    return m;
-  }
-};
-static_assert(sizeof(Bootp) == 240);
-
-struct DhcpOptions {
-  std::uint8_t type = 0;     ///< option 53; 0: plain BOOTP
-  std::uint32_t wanted = 0;  ///< option 50
-};
-/// Nothing when an option does not fit, or one that matters is malformed or comes twice.
-std::optional<DhcpOptions> read_dhcp_options(ConstBytes options) noexcept;
 
 /// What libslirp has given to whom. It never takes an address back, and loses a buffer for each
 /// request that it cannot meet, so such requests must not reach it.

@@ -38,6 +38,8 @@ class Nat {
   ~Nat();
   Nat(Nat&&) = delete;
 
+  /// The frame inside input(); empty outside.
+  std::span<const std::uint8_t> current() const noexcept { return current_; }
   int fd() const noexcept { return polls_.fd(); }
 
   /// A frame that passed the guard. False: refused, the guest holds too many flows.

@@ -10,6 +10,7 @@
 #include <cstring>
 
 #include "slirp/ack_filter.h"
+#include "slirp/dhcp.h"
 #include "switch/offload.h"
 
 namespace rp::slirp {
@@ -23,6 +24,8 @@ constexpr std::size_t kQueueFrames = 8192;
 constexpr unsigned kMostPutOff = 8;
 /// Bytes: a copy of what is longer costs more than a turn of its own; joining gains nothing.
 constexpr std::size_t kLong = 16384;
+/// Bytes: libslirp's DHCP answers are of one size.
+constexpr std::size_t kLongestDhcp = 600;
 
 sw::Ip6Addr bytes_of(const in6_addr& a) {
   sw::Ip6Addr out;
@@ -71,7 +74,8 @@ Fd open_directory(const std::string& path) {
 }  // namespace
 
 SlirpPort::SlirpPort(const Config& config, Log log, Instant now)
-    : tftp_root_(open_directory(config.tftp)),
+    : mtu_(static_cast<std::uint16_t>(config.mtu)),
+      tftp_root_(open_directory(config.tftp)),
       guard_(std::make_unique<Guard>(guard_config(config, tftp_root_.get()))),
       queue_(kQueueBytes, kQueueFrames),
       now_(now),
@@ -84,10 +88,11 @@ SlirpPort::~SlirpPort() {
 }
 
 void SlirpPort::to_guest(std::span<const std::uint8_t> frame) noexcept {
+  std::array<std::uint8_t, kLongestDhcp> room;
   if (!guard_->from_nat(frame, now_))
     ++inconsistent_;
   else if (!pass(frame))
-    keep(frame);
+    keep(with_mtu(frame, nat_->current(), mtu_, room));
 }
 
 void SlirpPort::keep(std::span<const std::uint8_t> frame) noexcept {

@@ -45,7 +45,9 @@ class Guest {
   const sw::PortId port;
   const sw::Mac mac;
   const sw::Ip6Addr ip6;
-  std::uint32_t ip = 0;  ///< set by DHCP
+  bool asks_mtu = false;  ///< by DHCP
+  std::uint32_t ip = 0;   ///< set by DHCP
+  std::uint16_t mtu = 0;  ///< as told by DHCP
   std::deque<Data> outbox;
   std::vector<Datagram> datagrams;
   std::vector<Message> messages;
@@ -123,6 +125,7 @@ class Guest {
     d.client = mac;
     d.ciaddr = client;
     d.options = options;
+    if (asks_mtu) d.options.insert(d.options.begin(), {55, 4, 1, 3, 26, 6});
     const Data l4 = udp(68, 67, dhcp(d));
     send(ipv4(mac, {0, 0xffffffff}, sw::kProtoUdp, l4, sw::kBroadcast));
   }
@@ -209,6 +212,9 @@ class Guest {
     if (bootp[240] != 53) return;
     if (bootp[242] == 2) send_dhcp(dhcp_options(3, yours), 0);
     if (bootp[242] == 5) ip = yours;
+    mtu = 0;
+    for (std::size_t at = 240; at + 1 < bootp.size() && bootp[at] != 255; at += 2u + bootp[at + 1])
+      if (bootp[at] == 26) mtu = get16(bootp, at + 2);
   }
 
   void take_tcp(const sw::Ip6Addr& from, const Data& l4) {

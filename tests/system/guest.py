@@ -292,7 +292,7 @@ class Guest(qemu.Qemu):
     def dhcp(self, interface="eth0"):
         """Gets a lease; returns {'lease': '10.0.2.15/24', 'router': ..., 'dns': ..., ...}."""
         text = self.ok(f"ip link set {interface} up && udhcpc -i {interface} -n -q -f -t 10 -T 1 "
-                       "-O search -s /bin/dhcp-event 2>&1", 30)
+                       "-O search -O mtu -s /bin/dhcp-event 2>&1", 30)
         line = re.search(r"^lease=.*", text, re.M)
         if not line:
             raise AssertionError(f"guest: no lease:\n{text}")

@@ -9,6 +9,8 @@ deconfig)
   ip link set "$interface" up
   ;;
 bound | renew)
+  # As dhclient and NetworkManager do; a card that can't keeps what it has.
+  [ -n "$mtu" ] && ip link set "$interface" mtu "$mtu" 2>/dev/null
   ip addr add "$ip/${mask:-24}" dev "$interface"
   for address in $router; do
     ip route replace default via "$address" dev "$interface"

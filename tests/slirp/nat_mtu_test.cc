@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// nat_mtu_test.cc - the MTU that guests are told.
+#include <gtest/gtest.h>
+
+#include "tests/slirp/nat_world.h"
+
+namespace rp::test {
+namespace {
+
+/// What the lease says; 0: nothing.
+std::uint16_t told(Options options, bool asks) {
+  World w(options);
+  Guest& g = w.add_silent_guest();
+  g.asks_mtu = asks;
+  g.ask_lease();
+  EXPECT_TRUE(w.until([&] { return g.ip != 0; }));
+  EXPECT_EQ(g.broken, 0u);
+  return g.mtu;
+}
+
+TEST(NatMtu, GuestsThatAskAreTold) {
+  EXPECT_EQ(told({}, true), 1500);
+  EXPECT_EQ(told({{"mtu", "9000"}}, true), 9000);
+  EXPECT_EQ(told({{"mtu", "1280"}}, true), 1280);
+  EXPECT_EQ(told({{"mtu", "65521"}}, true), 65521);
+  EXPECT_EQ(told({{"mtu", "9000"}}, false), 0);
+}
+
+// The longest names that are taken leave room for it.
+TEST(NatMtu, NamesDoNotKeepItOut) {
+  const std::string name(128, 'n');
+  EXPECT_EQ(told({{"mtu", "9000"}, {"hostname", name}, {"domainname", name}}, true), 9000);
+}
+
+}  // namespace
+}  // namespace rp::test
