@@ -507,6 +507,18 @@ class Hotplug(_Guest):
             self.assertEqual(self.wget("192.168.76.9", "/page"), (0, PAGE.decode()))
             self.assertNotIn("fec0", self.guest.ok("sleep 2; ip -6 addr show dev eth0"))
 
+    @ringplug_only
+    def test_mtu(self):
+        """a guest that asks takes the network's MTU; what comes in packets of that size is intact"""
+        with self.plugged(("mtu", "9000")):
+            self.assertEqual(self.guest.dhcp()["mtu"], "9000")
+            self.assertIn(" mtu 9000 ", self.guest.ok("ip link show eth0"))
+            got = self.guest.ok(f"wget -q -O - http://10.0.2.2:{Host.http.port}/blob | sha256sum", 60)
+            self.assertEqual(got.split()[0], hosts.payload_sha256(BLOB_SIZE, "blob"))
+            heard = "$(($(cat /sys/class/net/eth0/statistics/rx_bytes) / " \
+                    "$(cat /sys/class/net/eth0/statistics/rx_packets)))"
+            self.assertGreater(int(self.guest.ok(f"echo {heard}")), 1500)
+
     def test_tftp_only_when_asked(self):
         """TFTP serves the folder that was named, nothing outside it, and nothing by default"""
         directory = self.directory()
