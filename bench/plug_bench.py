@@ -9,8 +9,7 @@ a frame, while one frame in 64 is for everybody.
 
 import sys
 
-import vde_bench
-from vde_bench import Cell
+from vde_bench import Cell, VdeSwitch, compare, parser_of
 from vhost_bench import BUILD, BackEnd
 
 
@@ -43,9 +42,11 @@ class Crowd(Plugs):
         return [*super().generator(), "--crowd", 998]
 
 
-class WithBroadcasts(Plugs):
+class Alone(Plugs):
     name = "plugs alone"
 
+
+class WithBroadcasts(Alone):
     def generator(self):
         return [*super().generator(), "--broadcasts"]
 
@@ -57,16 +58,18 @@ class BesideStuck(WithBroadcasts):
         return [*super().generator(), "--stuck", 3]
 
 
+def main():
+    parser = parser_of(__doc__)
+    others = parser.add_mutually_exclusive_group()
+    others.add_argument("--crowd", action="store_true", help="among 1,000 plugs, 60,000 addresses")
+    others.add_argument("--stuck", action="store_true", help="beside plugs that take nothing")
+    arguments = parser.parse_args()
+    if arguments.crowd:
+        return compare(arguments, CELLS, Crowd, Alone)
+    if arguments.stuck:
+        return compare(arguments, CELLS[:2], BesideStuck, WithBroadcasts)
+    return compare(arguments, CELLS, Plugs, VdeSwitch)
+
+
 if __name__ == "__main__":
-    vde_bench.CELLS = CELLS
-    if "--crowd" in sys.argv:
-        sys.argv.remove("--crowd")
-        vde_bench.Door, vde_bench.VdeSwitch = Crowd, Plugs
-        Plugs.name = "plugs alone"
-    elif "--stuck" in sys.argv:
-        sys.argv.remove("--stuck")
-        vde_bench.CELLS = CELLS[:2]
-        vde_bench.Door, vde_bench.VdeSwitch = BesideStuck, WithBroadcasts
-    else:
-        vde_bench.Door = Plugs
-    sys.exit(vde_bench.main())
+    sys.exit(main())

@@ -2,7 +2,9 @@
 """vde_bench.py - ringplug's VDE door beside vde_switch: two libvdeplug clients, one sends.
 
 The switches take turns on core 0, both clients run on core 1 and sleep when they have nothing to
-do. Each sample starts its switch anew; samples of one run are neighbours in time.
+do. Each sample starts its switch anew; samples of one run are neighbours in time. With --stuck: the
+door beside itself, with three more clients that never take a frame and without; one frame in 64 is
+for everybody.
 """
 
 import argparse
@@ -38,6 +40,20 @@ class VdeSwitch(_Clients, vhost_bench.VdeSwitch):
     pass
 
 
+class WithBroadcasts(Door):
+    name = "door alone"
+
+    def generator(self):
+        return [*super().generator(), "--broadcasts"]
+
+
+class BesideStuck(WithBroadcasts):
+    name = "beside stuck clients"
+
+    def generator(self):
+        return [*super().generator(), "--stuck", 3]
+
+
 class Cell:
     """One line: what the clients do, and what is read off."""
 
@@ -69,16 +85,16 @@ def row(*columns):
     print("{:<35} {:>4} {:>24} {:>24} {:>11}".format(*columns), flush=True)
 
 
-def report(samples):
-    row("frames", "", Door.name, VdeSwitch.name, "ours:theirs")
-    for cell in CELLS:
-        ours, theirs = ({n: cell.figures(s) for n, s in counted(samples[cell, kind]).items()}
-                        for kind in (Door, VdeSwitch))
-        for key in next(iter(ours.values()), {}):
-            pairs = [(ours[n][key], theirs[n][key]) for n in ours if n in theirs]
+def report(samples, cells, ours, theirs):
+    row("frames", "", ours.name, theirs.name, "ours:theirs")
+    for cell in cells:
+        mine, other = ({n: cell.figures(s) for n, s in counted(samples[cell, kind]).items()}
+                       for kind in (ours, theirs))
+        for key in next(iter(mine.values()), {}):
+            pairs = [(mine[n][key], other[n][key]) for n in mine if n in other]
             ratios = [a / b for a, b in pairs if b > 0]
-            row(f"{cell.name}: {key[0]}", key[1], text(f[key] for f in ours.values()),
-                text(f[key] for f in theirs.values()),
+            row(f"{cell.name}: {key[0]}", key[1], text(f[key] for f in mine.values()),
+                text(f[key] for f in other.values()),
                 f"{statistics.median(ratios):.2f}" if ratios else "-")
     every = [s for got in samples.values() for s in got.values()]
     disturbed = sum(s["disturbed"] for s in every)
@@ -87,26 +103,30 @@ def report(samples):
               "nothing else is")
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+def parser_of(doc):
+    parser = argparse.ArgumentParser(description=doc.split("\n")[0])
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=2, help="measured time of a sample")
     parser.add_argument("--patience", type=float, default=60,
                         help="how long to wait for a quiet machine before each sample")
     parser.add_argument("--quick", action="store_true", help="one run of 1 s, little waiting")
-    arguments = parser.parse_args()
+    return parser
+
+
+def compare(arguments, cells, ours, theirs):
+    """Measures two kinds of back end in turns and prints a table; returns the exit status."""
     if arguments.quick:
         arguments.runs, arguments.seconds, arguments.patience = 1, 1, 2
     signal.signal(signal.SIGTERM, interrupted)
     if len(os.sched_getaffinity(0)) < 2:
         print("this takes two cores", file=sys.stderr)
         return 1
-    samples = {(c, kind): {} for c in CELLS for kind in (Door, VdeSwitch)}
+    samples = {(c, kind): {} for c in cells for kind in (ours, theirs)}
     try:
         for number in range(arguments.runs):
-            for cell in CELLS:
+            for cell in cells:
                 # Whoever goes first in one run goes last in the next.
-                for kind in (Door, VdeSwitch)[::1 if number % 2 == 0 else -1]:
+                for kind in (ours, theirs)[::1 if number % 2 == 0 else -1]:
                     got = measure(cell, kind, False, arguments.seconds, arguments.patience)
                     samples[cell, kind][number] = got
                     figures = ", ".join(f"{w} {v:.2f} {u}" for (w, u), v in
@@ -114,12 +134,21 @@ def main():
                     print(f"  run {number + 1}/{arguments.runs} {cell.name}, {kind.name}: {figures}"
                           + " (disturbed)" * got["disturbed"], file=sys.stderr, flush=True)
     except BenchError as err:
-        print(f"vde_bench: {err}", file=sys.stderr)
+        print(f"{os.path.basename(sys.argv[0])}: {err}", file=sys.stderr)
         return 1
     finally:
         # What was measured is worth showing when the rest was given up.
-        report(samples)
+        report(samples, cells, ours, theirs)
     return 0
+
+
+def main():
+    parser = parser_of(__doc__)
+    parser.add_argument("--stuck", action="store_true", help="beside clients that take nothing")
+    arguments = parser.parse_args()
+    if arguments.stuck:
+        return compare(arguments, CELLS[:2], BesideStuck, WithBroadcasts)
+    return compare(arguments, CELLS, Door, VdeSwitch)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@
 #include <poll.h>
 
 #include <atomic>
+#include <memory>
 #include <thread>
 
 #include "bench/probe.h"
@@ -30,31 +31,45 @@ struct Options {
   double seconds = 2;
   std::uint64_t interval_us = 100;
   bool flood = false;
-  double rate = 0;  ///< frames a second; 0: as many as go
+  double rate = 0;          ///< frames a second; 0: as many as go
+  bool broadcasts = false;  ///< one frame in 64 is for everybody
+  std::size_t stuck = 0;    ///< more clients, which never take a frame
   pid_t back_end = 0;
 };
+
+struct Hangup {
+  void operator()(VDECONN* conn) const { ::vde_close(conn); }
+};
+using Connection = std::unique_ptr<VDECONN, Hangup>;
+
+Connection connect(const Options& o) {
+  vde_open_args args{};
+  std::string url = o.url, description = "ringplug benchmark";
+  Connection conn(::vde_open(url.data(), description.data(), &args));
+  if (!conn) fail("no VDE switch at " + url);
+  return conn;
+}
 
 /// A client of the switch; sends its own frame, and expects the other client's.
 class Client {
  public:
   Client(const Options& o, unsigned id)
-      : frame_(make_frame(o.size, id)), expected_(make_frame(o.size, 1 - id)) {
-    vde_open_args args{};
-    std::string url = o.url, description = "ringplug benchmark";
-    conn_ = ::vde_open(url.data(), description.data(), &args);
-    if (conn_ == nullptr) fail("no VDE switch at " + url);
-    fd_ = ::vde_datafd(conn_);
+      : conn_(connect(o)),
+        fd_(::vde_datafd(conn_.get())),
+        broadcasts_(o.broadcasts),
+        to_(kMacs[1 - id]),
+        frame_(make_frame(o.size, id)),
+        expected_(make_frame(o.size, 1 - id)) {
     ::fcntl(fd_, F_SETFL, ::fcntl(fd_, F_GETFL) | O_NONBLOCK);
   }
-  ~Client() { ::vde_close(conn_); }
-  Client(const Client&) = delete;
-  Client& operator=(const Client&) = delete;
 
   std::uint64_t errors = 0;
 
   bool send(const Stamp& stamp) {
+    const Mac& to = broadcasts_ && stamp.seq % 64 == 1 ? kEverybody : to_;
+    std::copy(to.begin(), to.end(), frame_.begin());
     std::memcpy(&frame_[kEthernet], &stamp, sizeof stamp);
-    return ::vde_send(conn_, frame_.data(), frame_.size(), 0) > 0;
+    return ::vde_send(conn_.get(), frame_.data(), frame_.size(), 0) > 0;
   }
 
   /// Waits until the switch takes the frame.
@@ -73,7 +88,7 @@ class Client {
 
   std::optional<Stamp> receive() {
     std::uint8_t got[2048];
-    const ssize_t n = ::vde_recv(conn_, got, sizeof got, 0);
+    const ssize_t n = ::vde_recv(conn_.get(), got, sizeof got, 0);
     if (n <= 1) return std::nullopt;  // libvdeplug says 1 for what is not a frame
     if (static_cast<std::size_t>(n) != expected_.size()) {
       ++errors;
@@ -82,13 +97,18 @@ class Client {
     Stamp stamp;
     std::memcpy(&stamp, got + kEthernet, sizeof stamp);
     std::memcpy(&expected_[kEthernet], &stamp, sizeof stamp);
-    errors += std::memcmp(got, expected_.data(), expected_.size()) != 0;
+    const std::size_t from = got[0] == 0xff ? 6 : 0;  // a broadcast has an address of its own
+    errors += std::memcmp(got + from, &expected_[from], expected_.size() - from) != 0;
     return stamp;
   }
 
  private:
-  VDECONN* conn_;
+  static constexpr Mac kEverybody{0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
+
+  Connection conn_;
   int fd_;
+  bool broadcasts_;
+  Mac to_;
   std::vector<std::uint8_t> frame_, expected_;
 };
 
@@ -159,6 +179,8 @@ Counted exchange(Client& a, Client& b, double rate, double seconds) {
 }
 
 void flood(const Options& o) {
+  std::vector<Connection> stuck(o.stuck);
+  for (Connection& s : stuck) s = connect(o);
   Client a(o, 0), b(o, 1);
   until_frames_pass(a, b);
   exchange(a, b, o.rate, 0.3);
@@ -176,14 +198,15 @@ void flood(const Options& o) {
 
 constexpr char kUsage[] =
     "usage: vde_gen --url SWITCH [--size N] [--seconds S] [--cpu-of PID] "
-    "[--interval-us N | --flood [--rate FRAMES_PER_SECOND]]";
+    "[--interval-us N | --flood [--rate FRAMES_PER_SECOND] [--broadcasts] [--stuck CLIENTS]]";
 
 Options parse(int argc, char** argv) {
   Options o;
   const option longs[] = {{"url", 1, nullptr, 'v'},     {"size", 1, nullptr, 's'},
                           {"seconds", 1, nullptr, 't'}, {"interval-us", 1, nullptr, 'i'},
                           {"cpu-of", 1, nullptr, 'u'},  {"flood", 0, nullptr, 'f'},
-                          {"rate", 1, nullptr, 'r'},    {nullptr, 0, nullptr, 0}};
+                          {"rate", 1, nullptr, 'r'},    {"broadcasts", 0, nullptr, 'b'},
+                          {"stuck", 1, nullptr, 'k'},   {nullptr, 0, nullptr, 0}};
   for (int c; (c = ::getopt_long(argc, argv, "", longs, nullptr)) != -1;) {
     const auto number = [] { return std::strtoul(optarg, nullptr, 10); };
     switch (c) {
@@ -204,6 +227,12 @@ Options parse(int argc, char** argv) {
         break;
       case 'r':
         o.rate = std::strtod(optarg, nullptr);
+        break;
+      case 'b':
+        o.broadcasts = true;
+        break;
+      case 'k':
+        o.stuck = number();
         break;
       case 'u':
         o.back_end = static_cast<pid_t>(number());
