@@ -8,8 +8,8 @@ namespace rp::slirp {
 namespace {
 
 constexpr std::uint16_t kServer = 67, kClient = 68;
-constexpr std::uint8_t kPad = 0, kMtu = 26, kWanted = 50, kMessageType = 53, kWishes = 55,
-                       kClientId = 61, kEnd = 255;
+constexpr std::uint8_t kPad = 0, kInterfaceMtu = 26, kRequestedAddress = 50, kMessageType = 53,
+                       kParameterRequestList = 55, kClientId = 61, kEnd = 255;  // RFC 2132
 constexpr std::size_t kMaxClientId = 135;  // RFC 4361 6.1 around the largest DUID
 constexpr std::uint16_t kFragment = 0x3fff;
 
@@ -25,49 +25,37 @@ std::size_t udp_to(std::span<const std::uint8_t> frame, std::uint16_t port) noex
   return udp && udp->dport.get() == port ? kIp + ip->header_len() : 0;
 }
 
-/// Where the options of a message end, at their end mark; nothing when there is none.
-std::optional<std::size_t> end_of_options(std::span<const std::uint8_t> frame,
-                                          std::size_t at) noexcept {
-  while (at < frame.size() && frame[at] != kEnd) {
-    if (frame[at] == kPad) {
-      ++at;
-      continue;
-    }
-    if (at + 1 == frame.size()) return std::nullopt;
-    at += 2u + frame[at + 1];
-  }
-  if (at >= frame.size()) return std::nullopt;
-  return at;
-}
-
 }  // namespace
 
-std::optional<DhcpOptions> read_dhcp_options(std::span<const std::uint8_t> o) noexcept {
+std::optional<DhcpOptions> read_dhcp_options(std::span<const std::uint8_t> options) noexcept {
   DhcpOptions found;
   bool type = false, wanted = false, client = false;
-  while (!o.empty() && o[0] != kEnd) {
+  for (auto o = options; !o.empty();) {
+    if (o[0] == kEnd) {
+      found.end = options.size() - o.size();
+      break;
+    }
     if (o[0] == kPad) {
       o = o.subspan(1);
       continue;
     }
     if (o.size() < 2 || o[1] > o.size() - 2) return std::nullopt;
-    const std::size_t len = o[1];
-    const auto value = o.subspan(2, len);
+    const auto value = o.subspan(2, o[1]);
     if (o[0] == kMessageType) {
-      if (type || len != 1) return std::nullopt;
+      if (type || value.size() != 1) return std::nullopt;
       type = true;
       found.type = static_cast<DhcpType>(value[0]);
-    } else if (o[0] == kWanted) {
-      if (wanted || len != 4) return std::nullopt;
+    } else if (o[0] == kRequestedAddress) {
+      if (wanted || value.size() != 4) return std::nullopt;
       wanted = true;
       found.wanted = read_at<Be32>(value, 0)->get();
     } else if (o[0] == kClientId) {
-      if (client || len < 2 || len > kMaxClientId) return std::nullopt;
+      if (client || value.size() < 2 || value.size() > kMaxClientId) return std::nullopt;
       client = true;
-    } else if (o[0] == kWishes) {
-      found.asks_mtu |= std::find(value.begin(), value.end(), kMtu) != value.end();
+    } else if (o[0] == kParameterRequestList) {
+      found.asks_mtu |= std::find(value.begin(), value.end(), kInterfaceMtu) != value.end();
     }
-    o = o.subspan(len + 2);
+    o = o.subspan(2 + value.size());
   }
   return found;
 }
@@ -75,33 +63,34 @@ std::optional<DhcpOptions> read_dhcp_options(std::span<const std::uint8_t> o) no
 std::span<const std::uint8_t> with_mtu(std::span<const std::uint8_t> answer,
                                        std::span<const std::uint8_t> request, std::uint16_t mtu,
                                        std::span<std::uint8_t> room) noexcept {
-  constexpr std::size_t kBefore = sizeof(sw::UdpHeader) + sizeof(Bootp);
-  const std::size_t udp_at = udp_to(answer, kClient), asked_at = udp_to(request, kServer);
-  if (udp_at == 0 || asked_at == 0 || answer.size() < udp_at + kBefore ||
-      request.size() < asked_at + kBefore || answer.size() > room.size())
+  const std::size_t udp_at = udp_to(answer, kClient);
+  if (udp_at == 0 || answer.size() > room.size()) return answer;
+  const std::size_t at = udp_at + sizeof(sw::UdpHeader);
+  const std::size_t asked_at = udp_to(request, kServer) + sizeof(sw::UdpHeader);
+  const auto bootp = read_at<Bootp>(answer, at), asked = read_at<Bootp>(request, asked_at);
+  if (asked_at == sizeof(sw::UdpHeader) || !bootp || !asked ||
+      bootp->xid.get() != asked->xid.get() || bootp->mac() != asked->mac())
     return answer;
-  const auto wish = read_dhcp_options(request.subspan(asked_at + kBefore));
-  const auto said = read_dhcp_options(answer.subspan(udp_at + kBefore));
-  const auto end = end_of_options(answer, udp_at + kBefore);
-  if (!wish || !wish->asks_mtu || !said || !end) return answer;
+  const auto wish = read_dhcp_options(request.subspan(asked_at + sizeof *asked));
+  const auto said = read_dhcp_options(answer.subspan(at + sizeof *bootp));
+  if (!wish || !wish->asks_mtu || !said || !said->end) return answer;
   if (said->type != DhcpType::offer && said->type != DhcpType::ack) return answer;
 
   auto udp = *read_at<sw::UdpHeader>(answer, udp_at);
-  const std::uint8_t option[] = {kMtu, sizeof mtu, static_cast<std::uint8_t>(mtu >> 8),
+  const std::uint8_t option[] = {kInterfaceMtu, sizeof mtu, static_cast<std::uint8_t>(mtu >> 8),
                                  static_cast<std::uint8_t>(mtu), kEnd};
-  // What follows the end mark is padding.
-  if (udp.len.get() > answer.size() - udp_at || *end + sizeof option > udp_at + udp.len.get())
-    return answer;
+  // What follows the end is padding.
+  const std::size_t end = at + sizeof *bootp + *said->end, len = udp.len.get();
+  if (len > answer.size() - udp_at || end + sizeof option > udp_at + len) return answer;
   const auto changed = room.first(answer.size());
   std::copy(answer.begin(), answer.end(), changed.begin());
   std::copy(std::begin(option), std::end(option),
-            changed.begin() + static_cast<std::ptrdiff_t>(*end));
+            changed.begin() + static_cast<std::ptrdiff_t>(end));
   udp.checksum.set(0);
   write_at(changed, udp_at, udp);
   const auto ip = *read_at<sw::Ipv4Header>(changed, sizeof(sw::EthHeader));
-  const std::uint32_t sum = sw::checksum_add(sw::pseudo_sum(ip, sw::kProtoUdp, udp.len.get()),
-                                             changed.subspan(udp_at, udp.len.get()));
-  const std::uint16_t checksum = sw::checksum_finish(sum);
+  const std::uint16_t checksum = sw::checksum_finish(sw::checksum_add(
+      sw::pseudo_sum(ip, sw::kProtoUdp, udp.len.get()), changed.subspan(udp_at, len)));
   udp.checksum.set(checksum != 0 ? checksum : 0xffff);  // RFC 768: 0 means none
   write_at(changed, udp_at, udp);
   return changed;

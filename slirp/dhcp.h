@@ -3,6 +3,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -41,6 +42,7 @@ struct DhcpOptions {
   DhcpType type = DhcpType::none;  ///< option 53
   std::uint32_t wanted = 0;        ///< option 50
   bool asks_mtu = false;           ///< 26 is in option 55
+  std::optional<std::size_t> end;  ///< where option 255 is
 };
 /// Nothing when an option does not fit, or one that matters is malformed or comes twice.
 std::optional<DhcpOptions> read_dhcp_options(std::span<const std::uint8_t> options) noexcept;

@@ -52,7 +52,7 @@ std::uint16_t tcp_sum(const Packet& p) noexcept {
   return sw::checksum_finish(sw::checksum_add(sum, p.l4));
 }
 
-void sum_anew(Packet& p, sw::TcpHeader& tcp) noexcept {
+void recompute_checksum(Packet& p, sw::TcpHeader& tcp) noexcept {
   tcp.checksum.set(0);
   write_at(p.l4, 0, tcp);
   tcp.checksum.set(tcp_sum(p));
@@ -75,14 +75,14 @@ void shorten_ip(Packet& p) noexcept {
 }
 
 // What libslirp reads of a SYN's options. The bytes stay, as NOPs.
-void forget_segment_size(Packet& p, sw::TcpHeader& tcp) noexcept {
+void strip_mss(Packet& p, sw::TcpHeader& tcp) noexcept {
   Bytes options = p.l4.subspan(sizeof tcp, tcp.header_len() - sizeof tcp);
   while (!options.empty() && options[0] != kOptionEnd) {
     const std::size_t len = options[0] == kOptionNop ? 1 : options[1];
     if (options[0] == kOptionMss) std::fill_n(options.begin(), len, kOptionNop);
     options = options.subspan(len);
   }
-  sum_anew(p, tcp);
+  recompute_checksum(p, tcp);
 }
 
 // The guest sends the byte again, with what follows it. A FIN would come too early now.
@@ -92,7 +92,7 @@ bool cut_last_byte(Packet& p, sw::TcpHeader& tcp) noexcept {
   p.frame = p.frame.first(p.frame.size() - 1);
   p.l4 = p.l4.first(p.l4.size() - 1);
   tcp.flags = static_cast<std::uint8_t>(tcp.flags & ~sw::kTcpFin);
-  sum_anew(p, tcp);
+  recompute_checksum(p, tcp);
   return true;
 }
 
@@ -116,9 +116,8 @@ Refusal Guard::State::tcp(Packet& p) noexcept {
   }
   constexpr std::uint8_t kSynAck = sw::kTcpSyn | sw::kTcpAck;
   // libslirp drops one of a wrong sum.
-  if ((tcp->flags & kSynAck) == kSynAck && tcp_sum(p) == 0 &&
-      syn_acks.repeated(p.src, p.dst, *tcp))
-    forget_segment_size(p, *tcp);
+  if ((tcp->flags & kSynAck) == kSynAck && tcp_sum(p) == 0 && syn_acks.repeated(p.src, p.dst, *tcp))
+    strip_mss(p, *tcp);
   if ((tcp->flags & sw::kTcpUrg) || tcp->urgent.get() != 0) {
     clear_urgent(*tcp);
     write_at(p.l4, 0, *tcp);

@@ -70,7 +70,7 @@ bool Guard::State::ipv4_from_nat(ConstBytes frame, Instant now) noexcept {
   switch (ip->proto) {
     case sw::kProtoTcp:
       if (!sound_tcp(l4)) return false;
-      seq_trap.learn(guest, peer, false, *read_at<sw::TcpHeader>(l4, 0));
+      learn_tcp(guest, peer, false, *read_at<sw::TcpHeader>(l4, 0));
       return true;
     case sw::kProtoIcmp:
       return whole ? sound_icmp(l4) : l4.size() >= sizeof(sw::IcmpHeader);
@@ -98,7 +98,7 @@ bool Guard::State::ipv6_from_nat(ConstBytes frame, Instant) noexcept {
   switch (ip->next) {
     case sw::kProtoTcp:
       if (!sound_tcp(l4)) return false;
-      seq_trap.learn(ip->dst, ip->src, true, *read_at<sw::TcpHeader>(l4, 0));
+      learn_tcp(ip->dst, ip->src, true, *read_at<sw::TcpHeader>(l4, 0));
       return true;
     case sw::kProtoIcmp6:
       return l4.size() >= sizeof(sw::IcmpHeader);
@@ -110,6 +110,12 @@ bool Guard::State::ipv6_from_nat(ConstBytes frame, Instant) noexcept {
     default:
       return false;
   }
+}
+
+void Guard::State::learn_tcp(const sw::Ip6Addr& guest, const sw::Ip6Addr& peer, bool v6,
+                             const sw::TcpHeader& tcp) noexcept {
+  seq_trap.learn(guest, peer, v6, tcp);
+  syn_acks.learn(guest, peer, tcp);
 }
 
 // Both offer and acknowledgement use up an address of libslirp's pool; only the latter is a lease.

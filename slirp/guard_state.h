@@ -133,6 +133,8 @@ struct Guard::State {
   bool from_nat(ConstBytes frame, Instant now) noexcept;
   bool ipv4_from_nat(ConstBytes frame, Instant now) noexcept;
   bool ipv6_from_nat(ConstBytes frame, Instant now) noexcept;
+  void learn_tcp(const sw::Ip6Addr& guest, const sw::Ip6Addr& peer, bool v6,
+                 const sw::TcpHeader& tcp) noexcept;
   void learn_lease(ConstBytes bootp, Instant now) noexcept;
   void learn_tftp(const sw::Ip6Addr& client, ConstBytes l4) noexcept;
 

@@ -15,7 +15,7 @@ namespace {
 constexpr const char* kOnOff = "on|off";
 constexpr std::size_t kMaxName = 255;  ///< DHCP option length, RFC 2132
 /// What libslirp's DHCP answer has room for beside its other options (312 bytes in all).
-constexpr std::size_t kMaxDhcpText = 260;
+constexpr std::size_t kMaxDhcpText = 258;
 constexpr std::size_t kMaxBootfile = 127;  ///< RFC 951: the file field, NUL-terminated
 
 [[noreturn]] void bad(const std::string& why) {
@@ -136,7 +136,8 @@ const Option<Config> kOptions[] = {
       "guest to a UNIX socket or a fresh command per connection; may be repeated"},
      [](Config& c, const std::string& v) { c.guestfwd.push_back(parse_guestfwd(v)); }},
     {{"mtu", "BYTES", "1500",
-      "largest IP packet on the guest's network, 1280 to 65521; told to guests that ask by DHCP"},
+      "largest IP packet on the guest's network, 1280 to 65521; if not 1500, guests that ask by DHCP "
+      "are told"},
      [](Config& c, const std::string& v) { c.mtu = parse_number(v, 1280, 65521); }},
     {{"disable-host-loopback", kOnOff, "off", "the gateway does not lead to the host's 127.0.0.1"},
      [](Config& c, const std::string& v) { c.disable_host_loopback = parse_on_off(v); }},

@@ -24,6 +24,7 @@ constexpr std::size_t kQueueFrames = 8192;
 constexpr unsigned kMostPutOff = 8;
 /// Bytes: a copy of what is longer costs more than a turn of its own; joining gains nothing.
 constexpr std::size_t kLong = 16384;
+constexpr unsigned kEthernetMtu = 1500;
 /// Bytes: libslirp's DHCP answers are of one size.
 constexpr std::size_t kLongestDhcp = 600;
 
@@ -74,7 +75,7 @@ Fd open_directory(const std::string& path) {
 }  // namespace
 
 SlirpPort::SlirpPort(const Config& config, Log log, Instant now)
-    : mtu_(static_cast<std::uint16_t>(config.mtu)),
+    : told_mtu_(static_cast<std::uint16_t>(config.mtu == kEthernetMtu ? 0 : config.mtu)),
       tftp_root_(open_directory(config.tftp)),
       guard_(std::make_unique<Guard>(guard_config(config, tftp_root_.get()))),
       queue_(kQueueBytes, kQueueFrames),
@@ -92,7 +93,7 @@ void SlirpPort::to_guest(std::span<const std::uint8_t> frame) noexcept {
   if (!guard_->from_nat(frame, now_))
     ++inconsistent_;
   else if (!pass(frame))
-    keep(with_mtu(frame, nat_->current(), mtu_, room));
+    keep(told_mtu_ == 0 ? frame : with_mtu(frame, nat_->current(), told_mtu_, room));
 }
 
 void SlirpPort::keep(std::span<const std::uint8_t> frame) noexcept {
@@ -144,14 +145,13 @@ void SlirpPort::release() noexcept {
   lent_ = 0;
 }
 
-/// A copy, or the frame where it lies. The latter of TCP only, and of no SYN: there neither guard
-/// nor finishing write further than the fixed header, and a body is other receivers', too.
+/// A copy, or the frame where it lies. The latter of TCP only, of which neither guard nor finishing
+/// write further than the head: a body is other receivers', too.
 std::span<std::uint8_t> SlirpPort::private_bytes(const sw::Frame& f) noexcept {
   sw::Layers l;
-  if (f.own && sw::locate(f, l) && l.proto == sw::kProtoTcp) {
-    const auto tcp = read_at<sw::TcpHeader>(f.head_bytes(), l.l4);
-    if (tcp && !(tcp->flags & sw::kTcpSyn)) return f.own_bytes();
-  }
+  if (f.own && sw::locate(f, l) && l.proto == sw::kProtoTcp &&
+      l.l4 + sizeof(sw::TcpHeader) <= f.head_len)
+    return f.own_bytes();
   f.copy_to(scratch_.data());
   return {scratch_.data(), f.len};
 }

@@ -58,7 +58,7 @@ class SlirpPort final : public sw::Port {
     std::array<std::uint8_t, kLongestAck> bytes;
   };
 
-  const std::uint16_t mtu_;
+  const std::uint16_t told_mtu_;  ///< 0: guests keep what they have
   Fd tftp_root_;
   std::unique_ptr<Guard> guard_;
   sw::FrameQueue queue_;

@@ -175,22 +175,42 @@ TEST_F(GuardTest, T_NAT_1_UrgentPointerIsCleared) {
 
 TEST_F(GuardTest, ARepeatedSynAckStatesNoSegmentSize) {
   constexpr std::uint8_t kSynAck = sw::kTcpSyn | sw::kTcpAck;
-  const auto frame = [](const Tcp& t) {
-    return ipv4(guest_mac(1), {kGuest, kFar}, kProtoTcp, tcp(t, {}));
-  };
-  const Tcp first{.flags = kSynAck, .options = {1, 2, 4, 5, 0xb4, 3, 3, 7}};
-  Tcp other = first, again = first, no_syn = first;
-  other.seq += 1;
-  again.options = {1, 1, 1, 1, 1, 3, 3, 7};
+  const Tcp first{.from = 22,
+                  .to = 6000,
+                  .ack = 64002,
+                  .flags = kSynAck,
+                  .options = {1, 2, 4, 5, 0xb4, 3, 3, 7}};
+  const Tcp syn{.from = first.to, .to = first.from, .seq = first.ack - 1, .flags = sw::kTcpSyn};
+  Tcp stripped = first, unasked = first, no_syn = first;
+  stripped.options = {1, 1, 1, 1, 1, 3, 3, 7};
+  unasked.ack += 1;
   no_syn.flags = sw::kTcpAck;
-  for (int round = 0; round < 2; ++round) {
-    EXPECT_EQ(judge4(kProtoTcp, tcp(first, {})), Refusal::none);
-    EXPECT_EQ(out, frame(round == 0 ? first : again));
-    EXPECT_EQ(judge4(kProtoTcp, tcp(no_syn, {})), Refusal::none);
-    EXPECT_EQ(out, frame(no_syn));
+  const auto becomes4 = [&](const Tcp& sent, const Tcp& wanted) {
+    EXPECT_EQ(judge4(kProtoTcp, tcp(sent)), Refusal::none);
+    EXPECT_EQ(out, ipv4(guest_mac(1), {kGuest, kFar}, kProtoTcp, tcp(wanted)));
+  };
+  const auto becomes6 = [&](const Tcp& sent, const Tcp& wanted) {
+    EXPECT_EQ(judge6(kProtoTcp, tcp(sent)), Refusal::none);
+    EXPECT_EQ(out,
+              ipv6(guest_mac(1), ip6("fec0::15"), ip6("fec0::2"), kProtoTcp, tcp(wanted), 255));
+  };
+  becomes4(first, first);
+  becomes4(first, first);
+  ASSERT_TRUE(from_nat(ipv4(kGatewayMac, {kFar, kGuest}, kProtoTcp, tcp(syn))));
+  Data wrong = ipv4(guest_mac(1), {kGuest, kFar}, kProtoTcp, tcp(first));
+  wrong.back() ^= 1;
+  EXPECT_EQ(judge(wrong), Refusal::none) << "libslirp's to refuse";
+  becomes4(first, first);
+  ASSERT_TRUE(from_nat(ipv4(kGatewayMac, {kFar, kGuest}, kProtoTcp, tcp(syn))));
+  for (int round = 0; round < 3; ++round) {
+    becomes4(first, stripped);
+    becomes4(no_syn, no_syn);
+    becomes4(unasked, unasked);
   }
-  EXPECT_EQ(judge4(kProtoTcp, tcp(other, {})), Refusal::none);
-  EXPECT_EQ(out, frame(other));
+  becomes6(first, first);
+  ASSERT_TRUE(from_nat(ipv6(kGatewayMac, ip6("fec0::2"), ip6("fec0::15"), kProtoTcp, tcp(syn))));
+  becomes6(first, first);
+  becomes6(first, stripped);
 }
 
 TEST_F(GuardTest, T_NAT_15_TcpHeader) {

@@ -19,17 +19,24 @@ std::uint16_t told(Options options, bool asks) {
 }
 
 TEST(NatMtu, GuestsThatAskAreTold) {
-  EXPECT_EQ(told({}, true), 1500);
+  EXPECT_EQ(told({}, true), 0) << "Ethernet's own";
   EXPECT_EQ(told({{"mtu", "9000"}}, true), 9000);
   EXPECT_EQ(told({{"mtu", "1280"}}, true), 1280);
   EXPECT_EQ(told({{"mtu", "65521"}}, true), 65521);
   EXPECT_EQ(told({{"mtu", "9000"}}, false), 0);
 }
 
-// The longest names that are taken leave room for it.
-TEST(NatMtu, NamesDoNotKeepItOut) {
-  const std::string name(128, 'n');
-  EXPECT_EQ(told({{"mtu", "9000"}, {"hostname", name}, {"domainname", name}}, true), 9000);
+TEST(NatMtu, TheLongestNamesThatAreTakenLeaveRoomForIt) {
+  const std::string domain(127, 'd');
+  const auto with_server = [&](std::size_t length) {
+    return told({{"mtu", "9000"},
+                 {"domainname", domain},
+                 {"tftp-server-name", std::string(length, 's')},
+                 {"bootfile", "http://x"}},
+                true);
+  };
+  EXPECT_EQ(with_server(127), 9000);
+  EXPECT_THROW(with_server(128), Error);
 }
 
 }  // namespace
