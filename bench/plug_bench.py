@@ -9,7 +9,7 @@ a frame, while one frame in 64 is for everybody.
 
 import sys
 
-from vde_bench import Cell, VdeSwitch, compare, parser_of
+from vde_bench import Broadcasts, Cell, Stuck, VdeSwitch, compare, parser_of
 from vhost_bench import BUILD, BackEnd
 
 
@@ -46,16 +46,12 @@ class Alone(Plugs):
     name = "plugs alone"
 
 
-class WithBroadcasts(Alone):
-    def generator(self):
-        return [*super().generator(), "--broadcasts"]
+class AloneWithBroadcasts(Broadcasts, Alone):
+    pass
 
 
-class BesideStuck(WithBroadcasts):
+class BesideStuck(Stuck, Plugs):
     name = "plugs beside stuck ones"
-
-    def generator(self):
-        return [*super().generator(), "--stuck", 3]
 
 
 def main():
@@ -67,7 +63,7 @@ def main():
     if arguments.crowd:
         return compare(arguments, CELLS, Crowd, Alone)
     if arguments.stuck:
-        return compare(arguments, CELLS[:2], BesideStuck, WithBroadcasts)
+        return compare(arguments, CELLS[:2], BesideStuck, AloneWithBroadcasts)
     return compare(arguments, CELLS, Plugs, VdeSwitch)
 
 

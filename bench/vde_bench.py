@@ -40,18 +40,26 @@ class VdeSwitch(_Clients, vhost_bench.VdeSwitch):
     pass
 
 
-class WithBroadcasts(Door):
-    name = "door alone"
+class Broadcasts:
+    """One frame in 64 is for everybody."""
 
     def generator(self):
         return [*super().generator(), "--broadcasts"]
 
 
-class BesideStuck(WithBroadcasts):
-    name = "beside stuck clients"
+class Stuck(Broadcasts):
+    """So it is, and three more clients never take a frame."""
 
     def generator(self):
         return [*super().generator(), "--stuck", 3]
+
+
+class DoorAlone(Broadcasts, Door):
+    name = "door alone"
+
+
+class BesideStuck(Stuck, Door):
+    name = "beside stuck clients"
 
 
 class Cell:
@@ -147,7 +155,7 @@ def main():
     parser.add_argument("--stuck", action="store_true", help="beside clients that take nothing")
     arguments = parser.parse_args()
     if arguments.stuck:
-        return compare(arguments, CELLS[:2], BesideStuck, WithBroadcasts)
+        return compare(arguments, CELLS[:2], BesideStuck, DoorAlone)
     return compare(arguments, CELLS, Door, VdeSwitch)
 
 
