@@ -3,8 +3,8 @@
 
 The switches take turns on core 0, whoever sends and receives runs on core 1. Plugs send and receive
 in batches; libvdeplug has a call a frame. With --crowd: the same plugs among 1,000, with 60,000
-addresses learned, beside themselves alone. With --stuck: the same plugs beside three that never take
-a frame, while one frame in 64 is for everybody.
+addresses learned, beside themselves alone. With --stuck: the same plugs beside three that never
+take a frame, while one frame in 64 is for everybody.
 """
 
 import sys
