@@ -23,15 +23,6 @@ std::string names(const std::vector<Named>& all) {
   return list.empty() ? "none" : list;
 }
 
-void check_option(const Scheme& scheme, const std::string& pair) {
-  const std::string key = pair.substr(0, pair.find('='));
-  const GText decoded(g_uri_unescape_string(key.c_str(), nullptr));
-  for (const SchemeOption& o : scheme.options)
-    if (decoded && o.name == decoded.get()) return;
-  throw Complaint(
-      kUsage, scheme.name + ": unknown option '" + key + "'; accepted: " + names(scheme.options));
-}
-
 }  // namespace
 
 std::vector<Scheme> schemes() {
@@ -49,16 +40,10 @@ const Scheme& find_scheme(const std::vector<Scheme>& all, const std::string& nam
 void check_locator(const std::string& locator) {
   if (locator.empty())
     throw Complaint(kUsage, "the locator is empty; `ringplug locators` lists some");
-  const auto all = schemes();
-  const auto question = locator.find('?');
-  const Scheme& scheme = find_scheme(all, locator.substr(0, locator.find_first_of(":?")));
-  if (question == locator.npos) return;
-  std::string rest = locator.substr(question + 1);
-  while (!rest.empty()) {
-    const auto amp = rest.find('&');
-    check_option(scheme, rest.substr(0, amp));
-    rest.erase(0, amp == rest.npos ? amp : amp + 1);
-  }
+  rp_error error = RP_ERROR_INIT;
+  const auto ignore = [](void*, int, const char*) {};
+  if (rp_needs(locator.c_str(), 0, ignore, nullptr, &error) != 0)
+    throw Complaint(kUsage, error.message);
 }
 
 }  // namespace rp::tools

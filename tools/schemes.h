@@ -22,8 +22,7 @@ std::vector<Scheme> schemes();
 /// Throws Complaint that lists the schemes there are.
 const Scheme& find_scheme(const std::vector<Scheme>& all, const std::string& name);
 
-/// Checks what needs no opening: that the scheme and its options exist. Values are left to whoever
-/// opens the locator, as looking at them may take a port or a device. Throws Complaint.
+/// Checks what needs no opening: the scheme, its options and their values. Throws Complaint.
 void check_locator(const std::string& locator);
 
 }  // namespace rp::tools

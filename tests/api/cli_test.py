@@ -154,7 +154,7 @@ def exec_bochs():
 def exec_bochs_refuses_what_bochsrc_cant_say():
     for locator, mended in (('slirp?hostname="', "%22"), ("slirp?hostname=$HOME", "%24"),
                             ("slirp?dnssearch=a,,b", ",%2C"),
-                            ("slirp?hostname=" + "a" * 500, "503")):
+                            ("slirp?bootfile=%61" + "&ipv6=on" * 80, "503")):
         refused(2, ["Bochs", mended], "exec", "--print", locator, "--", "bochs")
 
 
@@ -165,6 +165,14 @@ def exec_uml():
     assert list(variables) == ["VDEPLUGIN_PATH"], variables
     words, _ = would_run("switch:lan0", "--", "linux.uml", "eth0=vde,/tmp/vde.ctl")
     assert words[-1] == "eth1=vde,ringplug://switch:lan0", words
+
+
+@test
+def exec_takes_what_the_library_takes():
+    for locator in ("slirp?isolated=on", "null?vlan=3", "switch:lan0?start=no", "slirp?isolate=on"):
+        words, _ = would_run(locator, "--", "qemu-system-i386")
+        assert words[2].endswith("ringplug://" + locator), words
+    refused(2, ["hostfwd=nonsense"], "exec", "--print", "slirp?hostfwd=nonsense", "--", "qemu")
 
 
 @test
