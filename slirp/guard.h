@@ -4,10 +4,10 @@
 // Theory of operation: nothing that a guest sends reaches libslirp unless this file's rules let it,
 // because libslirp trusts lengths that guests choose. check() works on one frame's bytes in
 // private, contiguous memory; it may shorten the frame (Ethernet padding) or rewrite fields (the
-// TCP urgent pointer, a repeated SYN's options) and gives a reason when the frame is to be dropped. It also knows who owns
-// which address: a DHCP lease seen on its way to a guest binds the address to the guest's port and
-// MAC; an address that nobody leased belongs to the first port that uses it. All tables are bounded
-// and made at construction; check() never allocates. One thread.
+// TCP urgent pointer, a repeated SYN's options) and gives a reason when the frame is to be dropped.
+// It also knows who owns which address: a DHCP lease seen on its way to a guest binds the address
+// to the guest's port and MAC; an address that nobody leased belongs to the first port that uses
+// it. All tables are bounded and made at construction; check() never allocates. One thread.
 #pragma once
 
 #include <cstdint>

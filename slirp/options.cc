@@ -136,8 +136,7 @@ const Option<Config> kOptions[] = {
       "guest to a UNIX socket or a fresh command per connection; may be repeated"},
      [](Config& c, const std::string& v) { c.guestfwd.push_back(parse_guestfwd(v)); }},
     {{"mtu", "BYTES", "1500",
-      "largest IP packet on the guest's network, 1280 to 65521; if not 1500, guests that ask by DHCP "
-      "are told"},
+      "largest IP packet on the guest's network, 1280 to 65521; DHCP tells those that ask"},
      [](Config& c, const std::string& v) { c.mtu = parse_number(v, 1280, 65521); }},
     {{"disable-host-loopback", kOnOff, "off", "the gateway does not lead to the host's 127.0.0.1"},
      [](Config& c, const std::string& v) { c.disable_host_loopback = parse_on_off(v); }},
