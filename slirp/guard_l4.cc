@@ -105,7 +105,8 @@ Refusal Guard::State::tcp(Packet& p) noexcept {
   if (header < sizeof *tcp || header > p.l4.size()) return Refusal::tcp_header;
   if (!sound_options(p.l4.subspan(sizeof *tcp, header - sizeof *tcp))) return Refusal::tcp_header;
   const auto data = static_cast<std::uint32_t>(p.l4.size() - header);
-  switch (seq_trap.judge(p.src, p.dst, p.v6, *tcp, data)) {
+  const Connection connection = connection_from(p.src, p.dst, *tcp);
+  switch (seq_trap.judge(connection, p.v6, *tcp, data)) {
     case SeqTrap::Verdict::pass:
       break;
     case SeqTrap::Verdict::cut_one:
@@ -116,7 +117,7 @@ Refusal Guard::State::tcp(Packet& p) noexcept {
   }
   constexpr std::uint8_t kSynAck = sw::kTcpSyn | sw::kTcpAck;
   // libslirp drops one of a wrong sum.
-  if ((tcp->flags & kSynAck) == kSynAck && tcp_sum(p) == 0 && syn_acks.repeated(p.src, p.dst, *tcp))
+  if ((tcp->flags & kSynAck) == kSynAck && tcp_sum(p) == 0 && syn_acks.repeated(connection, *tcp))
     strip_mss(p, *tcp);
   if ((tcp->flags & sw::kTcpUrg) || tcp->urgent.get() != 0) {
     clear_urgent(*tcp);

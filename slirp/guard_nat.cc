@@ -114,8 +114,9 @@ bool Guard::State::ipv6_from_nat(ConstBytes frame, Instant) noexcept {
 
 void Guard::State::learn_tcp(const sw::Ip6Addr& guest, const sw::Ip6Addr& peer, bool v6,
                              const sw::TcpHeader& tcp) noexcept {
-  seq_trap.learn(guest, peer, v6, tcp);
-  syn_acks.learn(guest, peer, tcp);
+  const Connection connection = connection_to(guest, peer, tcp);
+  seq_trap.learn(connection, v6, tcp);
+  syn_acks.learn(connection, tcp);
 }
 
 // Both offer and acknowledgement use up an address of libslirp's pool; only the latter is a lease.

@@ -14,7 +14,7 @@
 #include <array>
 #include <cstdint>
 
-#include "switch/headers.h"
+#include "slirp/connection.h"
 
 namespace rp::slirp {
 
@@ -23,27 +23,20 @@ class SeqTrap {
   enum class Verdict : std::uint8_t { pass, cut_one, refuse };
 
   /// Judges a segment from a guest that carries `data` bytes.
-  Verdict judge(const sw::Ip6Addr& guest, const sw::Ip6Addr& peer, bool v6,
-                const sw::TcpHeader& tcp, std::uint32_t data) const noexcept;
+  Verdict judge(const Connection& of, bool v6, const sw::TcpHeader& tcp,
+                std::uint32_t data) const noexcept;
   /// Learns the window from a segment to a guest.
-  void learn(const sw::Ip6Addr& guest, const sw::Ip6Addr& peer, bool v6,
-             const sw::TcpHeader& tcp) noexcept;
+  void learn(const Connection& of, bool v6, const sw::TcpHeader& tcp) noexcept;
 
  private:
   static constexpr std::size_t kFlows = 256;
   static constexpr std::uint32_t kNear = 256 * 1024;  ///< more than any window without scaling
   struct Flow {
-    sw::Ip6Addr guest{}, peer{};
-    std::uint16_t guest_port = 0, peer_port = 0;
+    Connection of;
     bool live = false;
     std::uint32_t edge = 0;
-    bool is(const Flow& o) const noexcept {
-      return guest_port == o.guest_port && peer_port == o.peer_port && guest == o.guest &&
-             peer == o.peer;
-    }
   };
   static std::uint32_t trap(const sw::Ip6Addr& guest, bool v6) noexcept;
-  static std::size_t place(const Flow& flow) noexcept;
 
   std::array<Flow, kFlows> flows_{};
 };

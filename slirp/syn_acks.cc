@@ -7,23 +7,20 @@
 namespace rp::slirp {
 
 // libslirp's first sequence numbers are 64,000 apart, 125 times 512: any kSlots in a row differ.
-SynAcks::Slot& SynAcks::slot(const Key& key) noexcept {
-  return slots_[(key.ack >> 9) % kSlots];
+SynAcks::Slot& SynAcks::slot(std::uint32_t ack) noexcept {
+  return slots_[(ack >> 9) % kSlots];
 }
 
-void SynAcks::learn(const sw::Ip6Addr& guest, const sw::Ip6Addr& peer,
-                    const sw::TcpHeader& tcp) noexcept {
+void SynAcks::learn(const Connection& of, const sw::TcpHeader& tcp) noexcept {
   if ((tcp.flags & (sw::kTcpSyn | sw::kTcpAck)) != sw::kTcpSyn) return;
-  const Key key{guest, peer, tcp.dport.get(), tcp.sport.get(), tcp.seq.get() + 1};
-  Slot& s = slot(key);
-  if (s.key != key) s = {key, false};
+  const std::uint32_t ack = tcp.seq.get() + 1;
+  Slot& s = slot(ack);
+  if (!s.is(of, ack)) s = {of, ack, false};
 }
 
-bool SynAcks::repeated(const sw::Ip6Addr& guest, const sw::Ip6Addr& peer,
-                       const sw::TcpHeader& tcp) noexcept {
-  const Key key{guest, peer, tcp.sport.get(), tcp.dport.get(), tcp.ack.get()};
-  Slot& s = slot(key);
-  return s.key == key && std::exchange(s.answered, true);
+bool SynAcks::repeated(const Connection& of, const sw::TcpHeader& tcp) noexcept {
+  Slot& s = slot(tcp.ack.get());
+  return s.is(of, tcp.ack.get()) && std::exchange(s.answered, true);
 }
 
 }  // namespace rp::slirp

@@ -10,31 +10,26 @@
 #include <array>
 #include <cstdint>
 
-#include "switch/headers.h"
+#include "slirp/connection.h"
 
 namespace rp::slirp {
 
 class SynAcks {
  public:
   /// Learns a connection from libslirp's SYN to a guest. Guests can't add any.
-  void learn(const sw::Ip6Addr& guest, const sw::Ip6Addr& peer, const sw::TcpHeader& tcp) noexcept;
+  void learn(const Connection& of, const sw::TcpHeader& tcp) noexcept;
   /// Has this SYN been answered before? From now on it has.
-  bool repeated(const sw::Ip6Addr& guest, const sw::Ip6Addr& peer,
-                const sw::TcpHeader& tcp) noexcept;
+  bool repeated(const Connection& of, const sw::TcpHeader& tcp) noexcept;
 
  private:
   static constexpr std::size_t kSlots = 256;
-  struct Key {
-    sw::Ip6Addr guest{}, peer{};
-    std::uint16_t guest_port = 0, peer_port = 0;
-    std::uint32_t ack = 0;  ///< of the SYN
-    bool operator==(const Key&) const = default;
-  };
   struct Slot {
-    Key key;
+    Connection of;
+    std::uint32_t ack = 0;  ///< of the SYN
     bool answered = false;
+    bool is(const Connection& c, std::uint32_t a) const noexcept { return of == c && ack == a; }
   };
-  Slot& slot(const Key& key) noexcept;
+  Slot& slot(std::uint32_t ack) noexcept;
 
   std::array<Slot, kSlots> slots_{};
 };
