@@ -5,6 +5,7 @@
 // makes of it, for a port that takes nothing and for one that takes checksums.
 #include "switch/offload.h"
 
+#include <cstring>
 #include <random>
 
 #include "fuzz/harness.h"
@@ -109,6 +110,19 @@ void check_reopened(sw::Segmenter& segmenter, sw::Frame& f, const Bytes& whole) 
   RP_CHECK(made[0] == whole);
 }
 
+/// The host's own wish comes out as a guest's would.
+void check_asked(sw::Segmenter& segmenter, sw::Frame& f, const Bytes& whole, std::uint16_t size) {
+  if (!sw::ask_segmentation(f, size)) {
+    RP_CHECK(test::bytes_of(f) == whole && f.offload.none());
+    return;
+  }
+  const sw::Offload asked = f.offload;
+  RP_CHECK(sw::check_offload(f));
+  if (!asked.is_gso()) return;
+  RP_CHECK(std::memcmp(&asked, &f.offload, sizeof asked) == 0);
+  check_segments(segmenter, f, test::bytes_of(f));
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
@@ -142,6 +156,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   if (f.offload.none()) {
     RP_CHECK(finished(segmenter, f, {}) == std::vector<Bytes>{whole});
     check_reopened(segmenter, again.frame, whole);
+    test::Held uncut(whole, 1 << 20);
+    check_asked(segmenter, uncut.frame, whole, in.u16());
   } else if (f.offload.is_gso()) {
     check_segments(segmenter, f, whole);
   } else {

@@ -153,6 +153,21 @@ void complete(std::span<std::uint8_t> bytes, const Offload& o) noexcept {
   write_at(bytes, std::size_t{o.csum_start} + o.csum_offset, Be16(as_sent(sum, udp)));
 }
 
+/// TCP with nothing left to do; finds the payload.
+bool whole_segment(const Frame& frame, Layers& l) noexcept {
+  if (!frame.offload.none() || !locate(frame, l) || l.proto != kProtoTcp) return false;
+  const std::uint32_t header = l4_header_len(frame, l);
+  l.payload = l.l4 + header;
+  return ip_length_fits(frame, l) && header != 0 && l.payload <= frame.len;
+}
+
+void reopen(Frame& frame, const Layers& l) noexcept {
+  frame.offload = {};
+  leave_checksum(frame, l.l4, kTcpChecksum, pseudo_of(frame, l));
+  // So that Linux keeps the payload in pages: a whole 64 KiB is hard to find in one piece.
+  frame.offload.hdr_len = static_cast<std::uint16_t>(l.payload);
+}
+
 }  // namespace
 
 bool locate(const Frame& frame, Layers& l) noexcept {
@@ -222,13 +237,20 @@ void leave_checksum(Frame& frame, std::uint32_t l4, std::uint32_t offset,
 
 bool reopen_checksum(Frame& frame) noexcept {
   Layers l;
-  if (!frame.offload.none() || !locate(frame, l) || l.proto != kProtoTcp) return false;
-  const std::uint32_t header = l4_header_len(frame, l);
-  if (!ip_length_fits(frame, l) || header == 0 || l.l4 + header > frame.len) return false;
-  frame.offload = {};
-  leave_checksum(frame, l.l4, kTcpChecksum, pseudo_of(frame, l));
-  // So that Linux keeps the payload in pages: a whole 64 KiB is hard to find in one piece.
-  frame.offload.hdr_len = static_cast<std::uint16_t>(l.l4 + header);
+  if (!whole_segment(frame, l)) return false;
+  reopen(frame, l);
+  return true;
+}
+
+bool ask_segmentation(Frame& frame, std::uint16_t size) noexcept {
+  Layers l;
+  if (!whole_segment(frame, l) || l.payload > frame.head_len || size == 0) return false;
+  const std::uint32_t data = frame.len - l.payload;
+  if ((data + size - 1) / size > kMaxSegments) return false;
+  reopen(frame, l);
+  if (data <= size) return true;
+  frame.offload.gso_type = real_gso_type(frame, l);
+  frame.offload.gso_size = size;
   return true;
 }
 

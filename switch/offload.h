@@ -78,6 +78,10 @@ void leave_checksum(Frame& frame, std::uint32_t l4, std::uint32_t offset,
 /// not sum, but not who says that the sum is right. False: it is no such segment, and unchanged.
 bool reopen_checksum(Frame& frame) noexcept;
 
+/// Has a whole TCP segment cut into ones of at most `size` bytes of data, at least 1. False: it is
+/// no such segment, or would make more than kMaxSegments, and is unchanged.
+bool ask_segmentation(Frame& frame, std::uint16_t size) noexcept;
+
 /// For a receiver that takes TCP segments of any length: finishes in `bytes`, all of a checked
 /// frame where no guest writes, what is left to do, as one segment. False: the headers make no
 /// sense.

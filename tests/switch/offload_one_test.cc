@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// offload_one_test.cc - frames that stay one: checksums left to do again, and long segments
-// finished as they are.
+// offload_one_test.cc - whole frames: checksums left to do again, segmentation asked for by the
+// host, and long segments finished as they are.
 #include <gtest/gtest.h>
 
 #include <random>
@@ -38,6 +38,45 @@ TEST(Reopen, ChecksumLeftToDoComesOutTheSame) {
     EXPECT_EQ(segmenter.finish(held.frame, {}, [&](const Frame& f) { made = bytes_of(f); }), 1u);
     EXPECT_EQ(made, whole) << r.name();
   }
+}
+
+TEST(AskSegmentation, SegmentsComeOutAsThoseOfAGuestsOwnClaim) {
+  Segmenter segmenter;
+  for (int round = 0; round < 500; ++round) {
+    Recipe r = random_recipe(random());
+    r.udp = false;
+    r.payload += 1;
+    const auto size = static_cast<std::uint16_t>(1 + random()() % 3000);
+    const Bytes open = build(r, random());
+    Bytes whole = open;
+    naive_complete(whole, r);
+    Held claimed(open), asked(whole);
+    claimed.frame.offload = gso_claim(r, size);
+    const bool sound = check_offload(claimed.frame);
+    ASSERT_EQ(ask_segmentation(asked.frame, size), sound) << r.name();
+    if (!sound) continue;  // too many segments
+    std::vector<Bytes> expected, made;
+    segmenter.finish(claimed.frame, {}, [&](const Frame& f) { expected.push_back(bytes_of(f)); });
+    segmenter.finish(asked.frame, {}, [&](const Frame& f) { made.push_back(bytes_of(f)); });
+    EXPECT_EQ(made, expected) << r.name() << " by " << size;
+  }
+}
+
+TEST(AskSegmentation, LeavesAloneWhatItCannotCut) {
+  const Recipe r{.payload = 3000};
+  const auto left_alone = [](const Bytes& b, std::uint16_t size) {
+    Held held(b);
+    return !ask_segmentation(held.frame, size) && bytes_of(held.frame) == b &&
+           held.frame.offload.none();
+  };
+  const Bytes whole = build(r, random());
+  EXPECT_FALSE(left_alone(whole, 1448));
+  EXPECT_TRUE(left_alone(whole, 0));
+  EXPECT_TRUE(left_alone(whole, 1)) << "too many segments";
+  EXPECT_FALSE(left_alone(whole, 2));
+  EXPECT_TRUE(left_alone(build(Recipe{.udp = true, .payload = 3000}, random()), 1448));
+  const Recipe long_headers{.ip_options = 40, .tcp_options = 40, .payload = 3000};
+  EXPECT_TRUE(left_alone(build(long_headers, random()), 1448)) << "longer than a head";
 }
 
 TEST(Reopen, LeavesAloneWhatIsNoWholeSegment) {
