@@ -34,7 +34,7 @@ Refusal Guard::check(std::span<std::uint8_t>& frame, sw::PortId from, Instant no
   return r;
 }
 
-bool Guard::from_nat(std::span<const std::uint8_t> frame, Instant now) noexcept {
+FromNat Guard::from_nat(std::span<const std::uint8_t> frame, Instant now) noexcept {
   return state_->from_nat(frame, now);
 }
 

@@ -5,9 +5,10 @@
 // because libslirp trusts lengths that guests choose. check() works on one frame's bytes in
 // private, contiguous memory; it may shorten the frame (Ethernet padding) or rewrite fields (the
 // TCP urgent pointer, a repeated SYN's options) and gives a reason when the frame is to be dropped.
-// It also knows who owns which address: a DHCP lease seen on its way to a guest binds the address
-// to the guest's port and MAC; an address that nobody leased belongs to the first port that uses
-// it. All tables are bounded and made at construction; check() never allocates. One thread.
+// It also knows, from their SYNs, how long a packet guests take, and who owns which address: a DHCP
+// lease seen on its way to a guest binds the address to the guest's port and MAC; an address that
+// nobody leased belongs to the first port that uses it. All tables are bounded and made at
+// construction; check() never allocates. One thread.
 #pragma once
 
 #include <cstdint>
@@ -59,10 +60,19 @@ struct GuardConfig {
   unsigned mtu = 1500;  ///< libslirp's if_mtu; its buffers are no larger. Below 1280: no IPv6
 };
 
+inline constexpr std::uint16_t kEthernetMtu = 1500;  ///< RFC 894
+
 /// libslirp makes its own addresses of 52:55 and an IPv4, or 52:56 and the end of an IPv6 address.
 inline bool gateways_mac(const sw::Mac& mac) noexcept {
   return mac.bytes[0] == 0x52 && (mac.bytes[1] == 0x55 || mac.bytes[1] == 0x56);
 }
+
+/// What the guard says of a frame from libslirp.
+struct FromNat {
+  bool sound = false;     ///< false: its lengths contradict each other and it must not go out
+  std::uint16_t mss = 0;  ///< not 0: TCP, to be cut into segments of so many bytes of data
+  std::uint16_t mtu = 0;  ///< not 0: other IPv4, to be cut into packets of so many bytes
+};
 
 class Guard {
  public:
@@ -74,9 +84,9 @@ class Guard {
   /// be shorter than before and bytes may have been rewritten.
   Refusal check(std::span<std::uint8_t>& frame, sw::PortId from, Instant now) noexcept;
 
-  /// A frame from libslirp on its way to the guests: learns leases. False: its lengths contradict
-  /// each other and it must not go out.
-  bool from_nat(std::span<const std::uint8_t> frame, Instant now) noexcept;
+  /// A frame from libslirp on its way to the guests: learns leases. What is longer than Ethernet
+  /// carries and than the guest is known to take is to be cut.
+  FromNat from_nat(std::span<const std::uint8_t> frame, Instant now) noexcept;
 
   /// The port is gone: its addresses are free again.
   void forget(sw::PortId port) noexcept;

@@ -26,6 +26,15 @@ bool sound_options(ConstBytes options) noexcept {
   return true;
 }
 
+// Of sound options. 0: they say nothing.
+std::uint16_t mss_of(ConstBytes options) noexcept {
+  while (!options.empty() && options[0] != kOptionEnd) {
+    if (options[0] == kOptionMss) return read_at<Be16>(options, 2)->get();
+    options = options.subspan(options[0] == kOptionNop ? 1 : options[1]);
+  }
+  return 0;
+}
+
 std::uint16_t word(const std::uint8_t high, const std::uint8_t low) noexcept {
   return static_cast<std::uint16_t>((high << 8) | low);
 }
@@ -103,7 +112,8 @@ Refusal Guard::State::tcp(Packet& p) noexcept {
   if (!tcp) return Refusal::tcp_header;
   const std::size_t header = tcp->header_len();
   if (header < sizeof *tcp || header > p.l4.size()) return Refusal::tcp_header;
-  if (!sound_options(p.l4.subspan(sizeof *tcp, header - sizeof *tcp))) return Refusal::tcp_header;
+  const Bytes options = p.l4.subspan(sizeof *tcp, header - sizeof *tcp);
+  if (!sound_options(options)) return Refusal::tcp_header;
   const auto data = static_cast<std::uint32_t>(p.l4.size() - header);
   const Connection connection = connection_from(p.src, p.dst, *tcp);
   switch (seq_trap.judge(connection, p.v6, *tcp, data)) {
@@ -115,6 +125,7 @@ Refusal Guard::State::tcp(Packet& p) noexcept {
     case SeqTrap::Verdict::refuse:
       return Refusal::tcp_header;
   }
+  if (tcp->flags & sw::kTcpSyn) learn_mss(connection, p.v6, options);
   constexpr std::uint8_t kSynAck = sw::kTcpSyn | sw::kTcpAck;
   // libslirp drops one of a wrong sum.
   if ((tcp->flags & kSynAck) == kSynAck && tcp_sum(p) == 0 && syn_acks.repeated(connection, *tcp))
@@ -124,6 +135,15 @@ Refusal Guard::State::tcp(Packet& p) noexcept {
     write_at(p.l4, 0, *tcp);
   }
   return Refusal::none;
+}
+
+// A guest says what its device takes, less the headers (RFC 6691).
+void Guard::State::learn_mss(const Connection& of, bool v6, ConstBytes options) noexcept {
+  const std::uint16_t mss = mss_of(options);
+  segment_sizes.stated(of, mss);
+  if (mss == 0) return;
+  const unsigned mtu = unsigned{mss} + tcp_headers(v6);
+  owners.set_mtu(of.guest, static_cast<std::uint16_t>(std::min(mtu, 65535u)));
 }
 
 Refusal Guard::State::udp(const Packet& p, const Sender& s) noexcept {

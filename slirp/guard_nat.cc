@@ -34,53 +34,53 @@ bool sound_udp(ConstBytes l4, bool whole) noexcept {
   return whole ? udp->len.get() == l4.size() : udp->len.get() >= l4.size();
 }
 
-bool sound_tcp(ConstBytes l4) noexcept {
-  const auto tcp = read_at<sw::TcpHeader>(l4, 0);
-  return tcp && tcp->header_len() >= sizeof *tcp && tcp->header_len() <= l4.size();
-}
-
 }  // namespace
 
-bool Guard::State::from_nat(ConstBytes frame, Instant now) noexcept {
+FromNat Guard::State::from_nat(ConstBytes frame, Instant now) noexcept {
   const auto eth = read_at<sw::EthHeader>(frame, 0);
-  if (!eth) return false;
+  if (!eth) return {};
   switch (eth->type.get()) {
     case sw::kEtherArp:
-      return config.ipv4 && frame.size() >= sizeof *eth + sizeof(sw::ArpHeader);
+      return {config.ipv4 && frame.size() >= sizeof *eth + sizeof(sw::ArpHeader)};
     case sw::kEtherIpv4:
-      return config.ipv4 && ipv4_from_nat(frame, now);
+      return config.ipv4 ? ipv4_from_nat(frame, now) : FromNat{};
     case sw::kEtherIpv6:
-      return config.ipv6 && ipv6_from_nat(frame, now);
+      return config.ipv6 ? ipv6_from_nat(frame, now) : FromNat{};
     default:
-      return false;
+      return {};
   }
 }
 
-bool Guard::State::ipv4_from_nat(ConstBytes frame, Instant now) noexcept {
+FromNat Guard::State::ipv4_from_nat(ConstBytes frame, Instant now) noexcept {
   const ConstBytes packet = frame.subspan(sizeof(sw::EthHeader));
   const auto ip = read_at<sw::Ipv4Header>(packet, 0);
-  if (!ip || ip->version() != 4 || ip->header_len() != sizeof *ip) return false;
-  const std::size_t total = ip->total_len.get();
-  if (total < sizeof *ip || !fits(total, packet.size()) || (ip->src.get() >> 24) == 127)
-    return false;
+  if (!ip || ip->version() != 4 || ip->header_len() != sizeof *ip) return {};
+  const std::uint16_t total = ip->total_len.get();
+  if (total < sizeof *ip || !fits(total, packet.size()) || (ip->src.get() >> 24) == 127) return {};
   const ConstBytes l4 = packet.subspan(sizeof *ip, total - sizeof *ip);
-  if (ip->frag.get() & kOffset) return !l4.empty();
-  const bool whole = (ip->frag.get() & kMoreFragments) == 0;
   const sw::Ip6Addr guest = mapped(ip->dst.get()), peer = mapped(ip->src.get());
-  switch (ip->proto) {
-    case sw::kProtoTcp:
-      if (!sound_tcp(l4)) return false;
-      learn_tcp(guest, peer, false, *read_at<sw::TcpHeader>(l4, 0));
-      return true;
+  if (ip->proto == sw::kProtoTcp && !(ip->frag.get() & kOffset))
+    return tcp_from_nat(guest, peer, false, l4);
+  FromNat f{datagram_from_nat(*ip, l4, now)};
+  if (total > std::max(kEthernetMtu, owners.mtu_of(guest)))
+    f.mtu = std::max(kEthernetMtu, owners.mtu_of(guest));
+  return f;
+}
+
+bool Guard::State::datagram_from_nat(const sw::Ipv4Header& ip, ConstBytes l4,
+                                     Instant now) noexcept {
+  if (ip.frag.get() & kOffset) return !l4.empty();
+  const bool whole = (ip.frag.get() & kMoreFragments) == 0;
+  switch (ip.proto) {
     case sw::kProtoIcmp:
       return whole ? sound_icmp(l4) : l4.size() >= sizeof(sw::IcmpHeader);
     case sw::kProtoUdp: {
       if (!sound_udp(l4, whole)) return false;
       const auto udp = *read_at<sw::UdpHeader>(l4, 0);
-      const bool ours = whole && ip->src.get() == config.gateway;
+      const bool ours = whole && ip.src.get() == config.gateway;
       if (ours && udp.sport.get() == kDhcpServer && udp.dport.get() == kDhcpClient)
         learn_lease(l4.subspan(sizeof udp), now);
-      if (ours && udp.sport.get() == kTftp) learn_tftp(guest, l4);
+      if (ours && udp.sport.get() == kTftp) learn_tftp(mapped(ip.dst.get()), l4);
       return true;
     }
     default:
@@ -88,35 +88,42 @@ bool Guard::State::ipv4_from_nat(ConstBytes frame, Instant now) noexcept {
   }
 }
 
-bool Guard::State::ipv6_from_nat(ConstBytes frame, Instant) noexcept {
+FromNat Guard::State::ipv6_from_nat(ConstBytes frame, Instant) noexcept {
   const ConstBytes packet = frame.subspan(sizeof(sw::EthHeader));
   const auto ip = read_at<sw::Ipv6Header>(packet, 0);
-  if (!ip || ip->version() != 6) return false;
+  if (!ip || ip->version() != 6) return {};
   const std::size_t len = ip->payload_len.get();
-  if (!fits(sizeof *ip + len, packet.size())) return false;
+  if (!fits(sizeof *ip + len, packet.size())) return {};
   const ConstBytes l4 = packet.subspan(sizeof *ip, len);
   switch (ip->next) {
     case sw::kProtoTcp:
-      if (!sound_tcp(l4)) return false;
-      learn_tcp(ip->dst, ip->src, true, *read_at<sw::TcpHeader>(l4, 0));
-      return true;
+      return tcp_from_nat(ip->dst, ip->src, true, l4);
     case sw::kProtoIcmp6:
-      return l4.size() >= sizeof(sw::IcmpHeader);
+      return {l4.size() >= sizeof(sw::IcmpHeader)};
     case sw::kProtoUdp:
-      if (!sound_udp(l4, true)) return false;
+      if (!sound_udp(l4, true)) return {};
       if (ip->src == config.gateway6 && read_at<Be16>(l4, 0)->get() == kTftp)
         learn_tftp(ip->dst, l4);
-      return true;
+      return {true};
     default:
-      return false;
+      return {};
   }
 }
 
-void Guard::State::learn_tcp(const sw::Ip6Addr& guest, const sw::Ip6Addr& peer, bool v6,
-                             const sw::TcpHeader& tcp) noexcept {
-  const Connection connection = connection_to(guest, peer, tcp);
-  seq_trap.learn(connection, v6, tcp);
-  syn_acks.learn(connection, tcp);
+FromNat Guard::State::tcp_from_nat(const sw::Ip6Addr& guest, const sw::Ip6Addr& peer, bool v6,
+                                   ConstBytes l4) noexcept {
+  const auto tcp = read_at<sw::TcpHeader>(l4, 0);
+  if (!tcp || tcp->header_len() < sizeof *tcp || tcp->header_len() > l4.size()) return {};
+  const Connection connection = connection_to(guest, peer, *tcp);
+  seq_trap.learn(connection, v6, *tcp);
+  syn_acks.learn(connection, *tcp);
+  FromNat f{true};
+  const std::size_t data = l4.size() - tcp->header_len();
+  if (data == 0) return f;
+  const std::uint16_t stated = segment_sizes.of(connection);
+  const auto most = stated ? stated : static_cast<std::uint16_t>(kEthernetMtu - tcp_headers(v6));
+  if (data > most) f.mss = most;
+  return f;
 }
 
 // Both offer and acknowledgement use up an address of libslirp's pool; only the latter is a lease.

@@ -12,6 +12,7 @@
 #include "slirp/fragments.h"
 #include "slirp/guard.h"
 #include "slirp/owners.h"
+#include "slirp/segment_sizes.h"
 #include "slirp/seq_trap.h"
 #include "slirp/syn_acks.h"
 #include "switch/headers.h"
@@ -36,6 +37,12 @@ struct Packet {
   bool v6 = false;
   bool to_group = false;  ///< multicast or broadcast
 };
+
+/// IP and TCP, without options.
+constexpr std::uint16_t tcp_headers(bool v6) noexcept {
+  return static_cast<std::uint16_t>((v6 ? sizeof(sw::Ipv6Header) : sizeof(sw::Ipv4Header)) +
+                                    sizeof(sw::TcpHeader));
+}
 
 /// What libslirp has given to whom. It never takes an address back, and loses a buffer for each
 /// request that it cannot meet, so such requests must not reach it.
@@ -120,6 +127,7 @@ struct Guard::State {
 
   // guard_l4.cc
   Refusal tcp(Packet& p) noexcept;
+  void learn_mss(const Connection& of, bool v6, ConstBytes options) noexcept;
   Refusal udp(const Packet& p, const Sender& s) noexcept;
   Refusal icmp4(ConstBytes l4) const noexcept;
 
@@ -130,11 +138,12 @@ struct Guard::State {
   Refusal tftp_read(const Packet& p, const Sender& s) noexcept;
 
   // guard_nat.cc
-  bool from_nat(ConstBytes frame, Instant now) noexcept;
-  bool ipv4_from_nat(ConstBytes frame, Instant now) noexcept;
-  bool ipv6_from_nat(ConstBytes frame, Instant now) noexcept;
-  void learn_tcp(const sw::Ip6Addr& guest, const sw::Ip6Addr& peer, bool v6,
-                 const sw::TcpHeader& tcp) noexcept;
+  FromNat from_nat(ConstBytes frame, Instant now) noexcept;
+  FromNat ipv4_from_nat(ConstBytes frame, Instant now) noexcept;
+  FromNat ipv6_from_nat(ConstBytes frame, Instant now) noexcept;
+  FromNat tcp_from_nat(const sw::Ip6Addr& guest, const sw::Ip6Addr& peer, bool v6,
+                       ConstBytes l4) noexcept;
+  bool datagram_from_nat(const sw::Ipv4Header& ip, ConstBytes l4, Instant now) noexcept;
   void learn_lease(ConstBytes bootp, Instant now) noexcept;
   void learn_tftp(const sw::Ip6Addr& client, ConstBytes l4) noexcept;
 
@@ -145,6 +154,7 @@ struct Guard::State {
   TftpSessions tftp_sessions;
   SeqTrap seq_trap;
   SynAcks syn_acks;
+  SegmentSizes segment_sizes;
   std::array<std::uint64_t, static_cast<std::size_t>(Refusal::count)> refused{};
 };
 

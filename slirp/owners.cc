@@ -107,7 +107,7 @@ Claims::Entry* Claims::add(const sw::Ip6Addr& key, sw::PortId port, Instant now,
   if (!make_room(port, now, evict)) return nullptr;
   index_[slot_of(key)] = static_cast<std::uint16_t>(size_ + 1);
   Entry& e = entries_[size_++];
-  e = Entry{key, port, {}, false, now};
+  e = Entry{key, port, {}, false, now, 0};
   return &e;
 }
 
@@ -169,6 +169,15 @@ void Owners::lease(const sw::Ip6Addr& address, const sw::Mac& mac, Instant now) 
   e->seen = now;
   // Or a silent guest's MAC, and with it its lease, could be had by waiting.
   client->leased = true;
+}
+
+void Owners::set_mtu(const sw::Ip6Addr& address, std::uint16_t mtu) noexcept {
+  if (Claims::Entry* e = addresses_.find(address)) e->mtu = mtu;
+}
+
+std::uint16_t Owners::mtu_of(const sw::Ip6Addr& address) const noexcept {
+  const Claims::Entry* e = addresses_.find(address);
+  return e ? e->mtu : std::uint16_t{0};
 }
 
 sw::PortId Owners::port_of(const sw::Mac& mac) const noexcept {

@@ -29,6 +29,7 @@ class Claims {
     sw::Mac mac;
     bool leased = false;
     Instant seen{};
+    std::uint16_t mtu = 0;  ///< 0: not known
     bool idle(Instant now, Instant after = kIdle) const noexcept {
       return !leased && now - seen >= after;
     }
@@ -72,6 +73,10 @@ class Owners {
   bool foreign(const sw::Ip6Addr& address, sw::PortId port) const noexcept;
   /// Binds the address to `mac` and to the port where that MAC was last seen.
   void lease(const sw::Ip6Addr& address, const sw::Mac& mac, Instant now) noexcept;
+  /// Whose address it is takes IP packets of that many bytes.
+  void set_mtu(const sw::Ip6Addr& address, std::uint16_t mtu) noexcept;
+  /// 0: not known.
+  std::uint16_t mtu_of(const sw::Ip6Addr& address) const noexcept;
   /// The port that uses `mac`, or kNoPort.
   sw::PortId port_of(const sw::Mac& mac) const noexcept;
   void forget(sw::PortId port) noexcept;

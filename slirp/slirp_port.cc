@@ -11,6 +11,7 @@
 
 #include "slirp/ack_filter.h"
 #include "slirp/dhcp.h"
+#include "slirp/ipv4_fragments.h"
 #include "switch/offload.h"
 
 namespace rp::slirp {
@@ -24,7 +25,6 @@ constexpr std::size_t kQueueFrames = 8192;
 constexpr unsigned kMostPutOff = 8;
 /// Bytes: a copy of what is longer costs more than a turn of its own; joining gains nothing.
 constexpr std::size_t kLong = 16384;
-constexpr unsigned kEthernetMtu = 1500;
 /// Bytes: libslirp's DHCP answers are of one size.
 constexpr std::size_t kLongestDhcp = 600;
 
@@ -59,10 +59,17 @@ bool addressed_to_us(const sw::Frame& f) {
   return dst && (dst->is_group() || gateways_mac(*dst));
 }
 
-/// libslirp has just summed what it sends of TCP, so nobody need sum it again.
-void vouch(sw::Frame& f) {
+/// libslirp has just summed what it sends of TCP, so nobody need sum it again, unless it is to be
+/// cut into segments of `mss` bytes.
+void vouch(sw::Frame& f, std::uint32_t mss) {
   sw::Layers l;
+  if (mss != 0 && sw::ask_segmentation(f, static_cast<std::uint16_t>(mss))) return;
   if (sw::locate(f, l) && l.proto == sw::kProtoTcp) f.offload.flags = VIRTIO_NET_HDR_F_DATA_VALID;
+}
+
+/// How many frames this will be to a receiver that takes no long segments.
+std::size_t segments(std::size_t len, std::uint32_t mss) {
+  return mss == 0 ? 1 : (len + mss - 1) / mss;
 }
 
 Fd open_directory(const std::string& path) {
@@ -90,17 +97,24 @@ SlirpPort::~SlirpPort() {
 
 void SlirpPort::to_guest(std::span<const std::uint8_t> frame) noexcept {
   std::array<std::uint8_t, kLongestDhcp> room;
-  if (!guard_->from_nat(frame, now_))
+  const FromNat f = guard_->from_nat(frame, now_);
+  if (!f.sound)
     ++inconsistent_;
-  else if (!pass(frame))
-    keep(told_mtu_ == 0 ? frame : with_mtu(frame, nat_->current(), told_mtu_, room));
+  else if (f.mtu != 0)
+    keep_fragments(frame, f.mtu);
+  else if (!pass(frame, f.mss))
+    keep(told_mtu_ == 0 ? frame : with_mtu(frame, nat_->current(), told_mtu_, room), f.mss);
 }
 
-void SlirpPort::keep(std::span<const std::uint8_t> frame) noexcept {
+void SlirpPort::keep_fragments(std::span<const std::uint8_t> frame, std::uint16_t mtu) noexcept {
+  if (!fragment_ipv4(frame, mtu, [this](std::size_t len) { return queue_.add(len); })) ++overflow_;
+}
+
+void SlirpPort::keep(std::span<const std::uint8_t> frame, std::uint16_t mss) noexcept {
   if (queue_.size() > lent_ && supersedes(frame, queue_.back())) {
     std::copy(frame.begin(), frame.end(), queue_.back().begin());
     ++acks_saved_;
-  } else if (!queue_.push(frame)) {
+  } else if (!queue_.push(frame, mss)) {
     ++overflow_;
   }
 }
@@ -118,24 +132,31 @@ void SlirpPort::receive(sw::Burst& burst, Instant now) noexcept {
   lend(burst);
 }
 
+/// No more than receivers have room for when all is cut.
 void SlirpPort::lend(sw::Burst& burst) noexcept {
-  for (lent_ = 0; lent_ < queue_.size() && burst.add(queue_.at(lent_)); ++lent_)
-    vouch(burst[burst.size() - 1]);
+  std::size_t total = 0;
+  for (lent_ = 0; lent_ < queue_.size(); ++lent_) {
+    const std::uint32_t mss = queue_.note(lent_);
+    total += segments(queue_.at(lent_).size(), mss);
+    if ((lent_ != 0 && total > sw::Burst::kFrames) || !burst.add(queue_.at(lent_))) return;
+    vouch(burst[burst.size() - 1], mss);
+  }
 }
 
 /// Forwards a long frame, and whatever waits before it, without a copy; in a turn no more than fits
 /// into a burst. False: it is to wait.
-bool SlirpPort::pass(std::span<const std::uint8_t> frame) noexcept {
+bool SlirpPort::pass(std::span<const std::uint8_t> frame, std::uint16_t mss) noexcept {
   if (frame.size() < kLong || !burst_ || !burst_->forwards()) return false;
-  passed_ += queue_.size() + 1;
+  passed_ += queue_.size() + segments(frame.size(), mss);
   if (passed_ > sw::Burst::kFrames) return false;
   if (!queue_.empty()) {
     lend(*burst_);
     burst_->hand_over();
     release();
+    if (!queue_.empty()) return false;
   }
   burst_->add(frame);
-  vouch((*burst_)[0]);
+  vouch((*burst_)[0], mss);
   burst_->hand_over();
   return true;
 }

@@ -43,9 +43,10 @@ class SlirpPort final : public sw::Port {
 
  private:
   void to_guest(std::span<const std::uint8_t> frame) noexcept;
-  void keep(std::span<const std::uint8_t> frame) noexcept;
+  void keep(std::span<const std::uint8_t> frame, std::uint16_t mss) noexcept;
+  void keep_fragments(std::span<const std::uint8_t> frame, std::uint16_t mtu) noexcept;
   void lend(sw::Burst& burst) noexcept;
-  bool pass(std::span<const std::uint8_t> frame) noexcept;
+  bool pass(std::span<const std::uint8_t> frame, std::uint16_t mss) noexcept;
   std::span<std::uint8_t> private_bytes(const sw::Frame& f) noexcept;
   bool defer(std::span<const std::uint8_t> frame, sw::PortId guest) noexcept;
   void take_acks() noexcept;

@@ -18,21 +18,21 @@ namespace rp::sw {
 /// as far as it was used.
 class FrameQueue {
  public:
-  /// Throws std::bad_alloc.
+  /// `bytes`: less than 4 GiB. Throws std::bad_alloc.
   FrameQueue(std::size_t bytes, std::size_t frames)
       : bytes_(map(bytes)), capacity_(bytes), frames_(frames) {}
   ~FrameQueue() { ::munmap(bytes_, capacity_); }
   FrameQueue(const FrameQueue&) = delete;
   FrameQueue& operator=(const FrameQueue&) = delete;
 
-  /// Copies the frame in. False: no room.
-  bool push(std::span<const std::uint8_t> frame) noexcept {
-    std::uint8_t* to = add(frame.size());
+  /// Copies the frame in, with a note of the caller's. False: no room.
+  bool push(std::span<const std::uint8_t> frame, std::uint32_t note = 0) noexcept {
+    std::uint8_t* to = add(frame.size(), note);
     if (to) std::memcpy(to, frame.data(), frame.size());
     return to != nullptr;
   }
   /// The place of a new frame of `len` bytes, which the caller writes. Null: no room.
-  std::uint8_t* add(std::size_t len) noexcept {
+  std::uint8_t* add(std::size_t len, std::uint32_t note = 0) noexcept {
     if (count_ == frames_.size() || len == 0) return nullptr;
     // Free is [end_, capacity_) and [0, oldest) or, once the frames wrap around, [end_, oldest).
     const std::size_t oldest = count_ == 0 ? 0 : frames_[first_].offset;
@@ -43,7 +43,7 @@ class FrameQueue {
       if (oldest < len) return nullptr;
       at = 0;
     }
-    frames_[(first_ + count_++) % frames_.size()] = {at, len};
+    frames_[(first_ + count_++) % frames_.size()] = {at, static_cast<std::uint32_t>(len), note};
     end_ = at + len;
     used_ = std::max(used_, end_);
     return bytes_ + at;
@@ -54,6 +54,10 @@ class FrameQueue {
   std::span<const std::uint8_t> at(std::size_t i) const noexcept {
     const auto& f = frames_[(first_ + i) % frames_.size()];
     return {bytes_ + f.offset, f.len};
+  }
+  /// The caller's note of the i-th.
+  std::uint32_t note(std::size_t i) const noexcept {
+    return frames_[(first_ + i) % frames_.size()].note;
   }
   /// The youngest frame, to be overwritten by one of the same length. Call only when not empty().
   std::span<std::uint8_t> back() noexcept {
@@ -88,7 +92,8 @@ class FrameQueue {
  private:
   static constexpr std::size_t kKept = std::size_t{64} << 10;
   struct Place {
-    std::size_t offset, len;
+    std::size_t offset;
+    std::uint32_t len, note;
   };
 
   static std::uint8_t* map(std::size_t bytes) {

@@ -51,7 +51,7 @@ class GuardTest : public ::testing::Test {
                  const char* src = "fec0::15", std::uint8_t hops = 255) {
     return judge(ipv6(guest_mac(1), ip6(src), ip6(dst), next, l4, hops));
   }
-  bool from_nat(const Data& frame) { return guard.from_nat(frame, now); }
+  bool from_nat(const Data& frame) { return guard.from_nat(frame, now).sound; }
 
   Guard guard;
   Instant now{1s};

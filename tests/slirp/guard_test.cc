@@ -213,6 +213,55 @@ TEST_F(GuardTest, ARepeatedSynAckStatesNoSegmentSize) {
   becomes6(first, stripped);
 }
 
+TEST_F(GuardTest, SegmentsToAGuestAreAsLongAsItsSynSays) {
+  const Tcp syn{3000, 80, 1, 0, sw::kTcpSyn, 0, {1, 2, 4, 0x22, 0x00, 0, 2, 4}};
+  const Tcp data{80, 3000, 1, 2};
+  const auto cut4 = [&](std::size_t len) {
+    const Data frame = ipv4(kGatewayMac, {kFar, kGuest}, kProtoTcp, tcp(data, Data(len)));
+    return guard.from_nat(frame, now).mss;
+  };
+  const auto cut6 = [&](std::size_t len) {
+    const Data l4 = tcp(data, Data(len));
+    const Data frame = ipv6(kGatewayMac, ip6("fec0::2"), ip6("fec0::15"), kProtoTcp, l4);
+    return guard.from_nat(frame, now).mss;
+  };
+  EXPECT_EQ(cut4(1460), 0);
+  EXPECT_EQ(cut4(1461), 1460) << "Ethernet's, where nothing is known";
+  EXPECT_EQ(cut6(1440), 0);
+  EXPECT_EQ(cut6(1441), 1440);
+  EXPECT_EQ(judge4(kProtoTcp, tcp(syn)), Refusal::none);
+  EXPECT_EQ(cut4(0x2200), 0);
+  EXPECT_EQ(cut4(0x2201), 0x2200);
+  EXPECT_EQ(cut6(1441), 1440) << "another connection";
+  EXPECT_EQ(judge6(kProtoTcp, tcp(syn)), Refusal::none);
+  EXPECT_EQ(cut6(0x2201), 0x2200);
+  EXPECT_EQ(judge4(kProtoTcp, tcp({3000, 80, 1, 0, sw::kTcpSyn})), Refusal::none);
+  EXPECT_EQ(cut4(1461), 1460) << "the port was used again, by a stack that says nothing";
+}
+
+TEST_F(GuardTest, DatagramsToAGuestAreNoLongerThanItIsKnownToTake) {
+  const auto cut = [&](std::size_t len, std::uint16_t frag = 0) {
+    const Data l4 = udp(53, 3000, Data(len - 28));
+    return guard.from_nat(ipv4(kGatewayMac, {kFar, kGuest, 64, 1, frag}, kProtoUdp, l4), now).mtu;
+  };
+  const auto states = [&](std::uint8_t high, std::uint8_t low) {
+    const Tcp syn{3000, 80, 1, 0, sw::kTcpSyn, 0, {2, 4, high, low}};
+    EXPECT_EQ(judge4(kProtoTcp, tcp(syn)), Refusal::none);
+  };
+  EXPECT_EQ(cut(1500), 0);
+  EXPECT_EQ(cut(1501), 1500);
+  EXPECT_EQ(cut(4000, kMore), 1500) << "a fragment of libslirp's own";
+  EXPECT_EQ(cut(4000, 100), 1500);
+  states(0x22, 0);
+  EXPECT_EQ(cut(0x2228), 0);
+  EXPECT_EQ(cut(0x2229), 0x2228);
+  states(0xff, 0xff);
+  EXPECT_EQ(cut(65000), 0);
+  states(0x02, 0x18);
+  EXPECT_EQ(cut(1400), 0);
+  EXPECT_EQ(cut(1501), 1500);
+}
+
 TEST_F(GuardTest, T_NAT_15_TcpHeader) {
   for (std::size_t len = 0; len < 20; ++len)
     EXPECT_EQ(judge4(kProtoTcp, Data(len, 0x50)), Refusal::tcp_header);

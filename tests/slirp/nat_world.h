@@ -14,6 +14,7 @@
 
 #include "base/signal_guard.h"
 #include "slirp/slirp_port.h"
+#include "switch/offload.h"
 #include "tests/slirp/host.h"
 #include "tests/slirp/mini_guest.h"
 
@@ -48,6 +49,7 @@ class World {
   std::size_t handed_over = 0;  ///< frames that came without a copy
   std::size_t long_lent = 0;    ///< frames of 16 KiB or more that did not
   std::size_t vouched = 0;      ///< frames whose checksum a guest need not look at
+  std::size_t to_be_cut = 0;    ///< frames that came as long segments
 
  private:  // constructed with `log` in place
   static void take_log(void* opaque, int, const char* sentence) {
@@ -162,10 +164,14 @@ class World {
     return !frames_.empty();
   }
   void take_burst() {
-    for (const sw::Frame& f : burst_->frames()) {
-      frames_.emplace_back(f.len);
-      f.copy_to(frames_.back().data());
+    for (sw::Frame& f : burst_->frames()) {
+      ASSERT_TRUE(sw::check_offload(f));
       if (f.offload.flags & VIRTIO_NET_HDR_F_DATA_VALID) ++vouched;
+      if (f.offload.is_gso()) ++to_be_cut;
+      segmenter_.finish(f, {}, [&](const sw::Frame& whole) {
+        frames_.emplace_back(whole.len);
+        whole.copy_to(frames_.back().data());
+      });
     }
     burst_->clear();
   }
@@ -177,6 +183,7 @@ class World {
   }
 
   std::unique_ptr<sw::Burst> burst_ = std::make_unique<sw::Burst>();
+  sw::Segmenter segmenter_;
   std::vector<Data> frames_;  ///< of the turn
 };
 

@@ -35,6 +35,19 @@ TEST(FrameQueue, KeepsOrderAndBytes) {
   EXPECT_EQ(q.size(), 3u);
 }
 
+TEST(FrameQueue, KeepsNotes) {
+  FrameQueue q(100, 4);
+  q.push(pattern(10), 7);
+  q.push(pattern(10));
+  q.add(10, 9);
+  EXPECT_EQ(q.note(0), 7u);
+  EXPECT_EQ(q.note(1), 0u);
+  EXPECT_EQ(q.note(2), 9u);
+  q.pop(1);
+  q.resize(8);
+  EXPECT_EQ(q.note(1), 9u);
+}
+
 TEST(FrameQueue, RefusesWhatDoesNotFit) {
   FrameQueue q(100, 3);
   EXPECT_FALSE(q.push({}));

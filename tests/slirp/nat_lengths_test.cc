@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// nat_lengths_test.cc - guests get no longer packets than they take, whatever libslirp's MTU is.
+#include <gtest/gtest.h>
+
+#include "tests/slirp/nat_world.h"
+
+namespace rp::test {
+namespace {
+
+/// What a guest whose SYN states `mss` is sent of 300 kB that the host has for it.
+struct Download {
+  std::size_t longest = 0;  ///< frame, bytes
+  std::size_t to_be_cut = 0;
+};
+
+Download download(World& w, const char* host_ip, const sw::Ip6Addr& gateway, std::size_t mss) {
+  Guest& g = w.add_guest();
+  g.mss = mss;
+  const Fd listener = tcp_listener(host_ip);
+  TcpConn& c = g.connect(gateway, local_of(listener.get()).port());
+  Stream host = accept_in(w, listener);
+  EXPECT_TRUE(host);
+  Download d;
+  g.watch = [&](const Data& f) { d.longest = std::max(d.longest, f.size()); };
+  const Data sent = pattern(300'000);
+  host.out = sent;
+  w.until([&] {
+    host.step();
+    return c.received.size() >= sent.size();
+  });
+  EXPECT_EQ(c.received, sent);
+  EXPECT_EQ(g.broken, 0u);
+  EXPECT_EQ(w.counter("nat.inconsistent"), 0u);
+  EXPECT_EQ(w.counter("nat.queue-overflow"), 0u);
+  d.to_be_cut = w.to_be_cut;
+  g.watch = nullptr;
+  return d;
+}
+
+Download download4(Options options, std::size_t mss) {
+  World w(options);
+  return download(w, "127.0.0.1", mapped(kGateway), mss);
+}
+
+TEST(NatLengths, SegmentsAreThoseOfTheGuestsSyn) {
+  // libslirp allows for IPv6's header in either case.
+  EXPECT_EQ(download4({{"mtu", "9000"}}, 8960).longest, 9014u - 20);
+  for (const char* mtu : {"9000", "65521"}) {
+    const Download d = download4({{"mtu", mtu}}, 1460);
+    EXPECT_EQ(d.longest, 1514u) << mtu;
+    EXPECT_GT(d.to_be_cut, 3u) << mtu;
+  }
+  EXPECT_EQ(download4({{"mtu", "9000"}}, 4000).longest, 4054u);
+}
+
+TEST(NatLengths, AGuestBehindASmallMtuIsNotOverrun) {
+  EXPECT_EQ(download4({}, 1200).longest, 1254u);
+  EXPECT_EQ(download4({{"mtu", "9000"}}, 1).longest, 48u + 54u) << "but not cut into dust";
+}
+
+TEST(NatLengths, WhatFitsIsLeftAlone) {
+  EXPECT_EQ(download4({}, 1460).to_be_cut, 0u);
+  EXPECT_EQ(download4({{"mtu", "9000"}}, 8960).to_be_cut, 0u);
+}
+
+TEST(NatLengths, AndOverIpv6) {
+  if (!have_ipv6_loopback()) GTEST_SKIP() << "this host has no ::1";
+  for (const std::size_t mss : {1460u, 8960u}) {
+    World w({{"mtu", "9000"}});
+    EXPECT_EQ(download(w, "::1", ip6("fec0::2"), mss).longest, mss + 54);
+  }
+}
+
+TEST(NatLengths, OfConnectionsFromTheHost) {
+  for (const std::size_t mss : {1000u, 1460u, 8960u}) {
+    const std::uint16_t port = free_port();
+    World w({{"mtu", "9000"}, {"hostfwd", "tcp::" + std::to_string(port) + "-:80"}});
+    Guest& g = w.add_guest();
+    g.listening = {80};
+    g.mss = mss;
+    std::size_t longest = 0;
+    g.watch = [&](const Data& f) { longest = std::max(longest, f.size()); };
+    Stream host = stream_to(address("127.0.0.1", port));
+    const Data sent = pattern(100'000);
+    host.out = sent;
+    EXPECT_TRUE(w.until([&] {
+      host.step();
+      return !g.accepted.empty() && g.accepted[0]->received.size() >= sent.size();
+    })) << mss;
+    EXPECT_EQ(longest, mss + 54);
+    g.watch = nullptr;
+  }
+}
+
+/// The longest packet in which a guest gets a datagram of 20,000 bytes, and how much came.
+struct Delivered {
+  std::size_t longest = 0, bytes = 0;
+};
+
+Delivered datagram_to(World& w, Guest& g, std::size_t size) {
+  Delivered d;
+  const Fd host = udp_socket();
+  const Address at = local_of(host.get());
+  g.send_udp(kGateway, 7000, at.port(), {1});
+  Address from;
+  w.until([&] {
+    std::uint8_t byte;
+    return recvfrom(host.get(), &byte, 1, MSG_DONTWAIT, from.raw(), &from.len) == 1;
+  });
+  const Data sent = pattern(size);
+  Data whole(size + 8);
+  g.watch = [&](const Data& f) {
+    if (get16(f, 12) != sw::kEtherIpv4 || f[23] != sw::kProtoUdp) return;
+    d.longest = std::max(d.longest, f.size() - 14);
+    const std::size_t offset = (get16(f, 20) & 0x1fffu) * 8, len = get16(f, 16) - 20u;
+    if (offset + len > whole.size()) return;
+    std::copy_n(f.begin() + 34, len, whole.begin() + static_cast<long>(offset));
+    d.bytes += len;
+  };
+  EXPECT_EQ(sendto(host.get(), sent.data(), size, 0, from.raw(), from.len),
+            static_cast<ssize_t>(size));
+  w.until([&] { return d.bytes >= whole.size(); });
+  w.settle();
+  g.watch = nullptr;
+  EXPECT_EQ(Data(whole.begin() + 8, whole.end()), sent);
+  EXPECT_EQ(d.bytes, whole.size());
+  return d;
+}
+
+TEST(NatLengths, DatagramsComeInEthernetsFragmentsUntilTheGuestSaysMore) {
+  World w({{"mtu", "9000"}});
+  Guest& g = w.add_guest();
+  EXPECT_EQ(datagram_to(w, g, 20'000).longest, 1500u);
+  EXPECT_EQ(datagram_to(w, g, 1472).longest, 1500u);
+  EXPECT_EQ(datagram_to(w, g, 1473).longest, 1500u);
+  const Fd listener = tcp_listener();
+  g.mss = 8960;
+  g.connect(kGateway, local_of(listener.get()).port());
+  ASSERT_TRUE(accept_in(w, listener));
+  EXPECT_EQ(datagram_to(w, g, 8000).longest, 8028u);
+  EXPECT_GT(datagram_to(w, g, 20'000).longest, 8000u);
+  g.mss = 536;
+  g.connect(kGateway, local_of(listener.get()).port());
+  ASSERT_TRUE(accept_in(w, listener));
+  EXPECT_EQ(datagram_to(w, g, 1400).longest, 1428u) << "many small stacks put nothing together";
+  EXPECT_EQ(datagram_to(w, g, 3000).longest, 1500u);
+}
+
+}  // namespace
+}  // namespace rp::test
