@@ -34,6 +34,10 @@ Refusal Guard::check(std::span<std::uint8_t>& frame, sw::PortId from, Instant no
   return r;
 }
 
+std::uint16_t Guard::untold_mss() const noexcept {
+  return state_->untold_mss;
+}
+
 FromNat Guard::from_nat(std::span<const std::uint8_t> frame, Instant now) noexcept {
   return state_->from_nat(frame, now);
 }
@@ -52,6 +56,7 @@ void Guard::report(const CounterSink& sink) const {
 
 Refusal Guard::State::frame(Bytes& frame, sw::PortId from, Instant now) noexcept {
   const auto eth = read_at<sw::EthHeader>(frame, 0);
+  untold_mss = 0;
   if (!eth) return Refusal::runt;
   const std::uint16_t type = eth->type.get();
   const bool known = (config.ipv4 && (type == sw::kEtherIpv4 || type == sw::kEtherArp)) ||

@@ -84,6 +84,11 @@ class Guard {
   /// be shorter than before and bytes may have been rewritten.
   Refusal check(std::span<std::uint8_t>& frame, sw::PortId from, Instant now) noexcept;
 
+  /// Of the frame that check() let pass last. Not 0: it ends the handshake of a connection which
+  /// the guest opened, and libslirp, which has forgotten its MSS (bytes), would send longer
+  /// segments.
+  std::uint16_t untold_mss() const noexcept;
+
   /// A frame from libslirp on its way to the guests: learns leases. What is longer than Ethernet
   /// carries and than the guest is known to take is to be cut.
   FromNat from_nat(std::span<const std::uint8_t> frame, Instant now) noexcept;

@@ -27,7 +27,7 @@ bool sound_options(ConstBytes options) noexcept {
 }
 
 // Of sound options. 0: they say nothing.
-std::uint16_t mss_of(ConstBytes options) noexcept {
+std::uint16_t stated_mss(ConstBytes options) noexcept {
   while (!options.empty() && options[0] != kOptionEnd) {
     if (options[0] == kOptionMss) return read_at<Be16>(options, 2)->get();
     options = options.subspan(options[0] == kOptionNop ? 1 : options[1]);
@@ -130,6 +130,10 @@ Refusal Guard::State::tcp(Packet& p) noexcept {
   // libslirp drops one of a wrong sum.
   if ((tcp->flags & kSynAck) == kSynAck && tcp_sum(p) == 0 && syn_acks.repeated(connection, *tcp))
     strip_mss(p, *tcp);
+  // By itself it takes off IPv6's headers in either case.
+  if (segment_sizes.ends_handshake(connection, *tcp) &&
+      unsigned{mss_of(connection, p.v6)} + tcp_headers(true) < config.mtu)
+    untold_mss = mss_of(connection, p.v6);
   if ((tcp->flags & sw::kTcpUrg) || tcp->urgent.get() != 0) {
     clear_urgent(*tcp);
     write_at(p.l4, 0, *tcp);
@@ -139,11 +143,17 @@ Refusal Guard::State::tcp(Packet& p) noexcept {
 
 // A guest says what its device takes, less the headers (RFC 6691).
 void Guard::State::learn_mss(const Connection& of, bool v6, ConstBytes options) noexcept {
-  const std::uint16_t mss = mss_of(options);
+  const std::uint16_t mss = stated_mss(options);
   segment_sizes.stated(of, mss);
   if (mss == 0) return;
   const unsigned mtu = unsigned{mss} + tcp_headers(v6);
   owners.set_mtu(of.guest, static_cast<std::uint16_t>(std::min(mtu, 65535u)));
+}
+
+// Where nothing is known, Ethernet's.
+std::uint16_t Guard::State::mss_of(const Connection& connection, bool v6) const noexcept {
+  const std::uint16_t stated = segment_sizes.of(connection);
+  return stated ? stated : static_cast<std::uint16_t>(kEthernetMtu - tcp_headers(v6));
 }
 
 Refusal Guard::State::udp(const Packet& p, const Sender& s) noexcept {

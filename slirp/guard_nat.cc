@@ -117,11 +117,11 @@ FromNat Guard::State::tcp_from_nat(const sw::Ip6Addr& guest, const sw::Ip6Addr& 
   const Connection connection = connection_to(guest, peer, *tcp);
   seq_trap.learn(connection, v6, *tcp);
   syn_acks.learn(connection, *tcp);
+  segment_sizes.offered(connection, *tcp);
   FromNat f{true};
   const std::size_t data = l4.size() - tcp->header_len();
   if (data == 0) return f;
-  const std::uint16_t stated = segment_sizes.of(connection);
-  const auto most = stated ? stated : static_cast<std::uint16_t>(kEthernetMtu - tcp_headers(v6));
+  const std::uint16_t most = mss_of(connection, v6);
   if (data > most) f.mss = most;
   return f;
 }

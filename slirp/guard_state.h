@@ -128,6 +128,7 @@ struct Guard::State {
   // guard_l4.cc
   Refusal tcp(Packet& p) noexcept;
   void learn_mss(const Connection& of, bool v6, ConstBytes options) noexcept;
+  std::uint16_t mss_of(const Connection& connection, bool v6) const noexcept;
   Refusal udp(const Packet& p, const Sender& s) noexcept;
   Refusal icmp4(ConstBytes l4) const noexcept;
 
@@ -155,6 +156,7 @@ struct Guard::State {
   SeqTrap seq_trap;
   SynAcks syn_acks;
   SegmentSizes segment_sizes;
+  std::uint16_t untold_mss = 0;
   std::array<std::uint64_t, static_cast<std::size_t>(Refusal::count)> refused{};
 };
 

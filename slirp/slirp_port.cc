@@ -11,6 +11,7 @@
 
 #include "slirp/ack_filter.h"
 #include "slirp/dhcp.h"
+#include "slirp/handshake.h"
 #include "slirp/ipv4_fragments.h"
 #include "switch/offload.h"
 
@@ -189,8 +190,12 @@ std::size_t SlirpPort::send(std::span<const sw::Frame* const> frames, Instant no
       ++unfinished_;
       continue;
     }
-    if (guard_->check(bytes, f->ingress, now) != Refusal::none || defer(bytes, f->ingress))
-      continue;
+    if (guard_->check(bytes, f->ingress, now) != Refusal::none) continue;
+    if (const std::uint16_t mss = guard_->untold_mss()) {
+      std::array<std::uint8_t, kLongestSyn> room;
+      nat_->input(syn_with_mss(bytes, mss, room), f->ingress, now);
+    }
+    if (defer(bytes, f->ingress)) continue;
     take_acks();
     nat_->input(bytes, f->ingress, now);
   }

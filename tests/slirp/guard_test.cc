@@ -239,6 +239,47 @@ TEST_F(GuardTest, SegmentsToAGuestAreAsLongAsItsSynSays) {
   EXPECT_EQ(cut4(1461), 1460) << "the port was used again, by a stack that says nothing";
 }
 
+TEST_F(GuardTest, WhatEndsAGuestsHandshakeTellsWhatLibslirpForgot) {
+  GuardConfig c = default_config();
+  c.mtu = 9000;
+  Guard jumbo(c);
+  const auto says = [&](const Tcp& t, std::size_t len = 0) {
+    Data frame = ipv4(guest_mac(1), {kGuest, kFar}, kProtoTcp, tcp(t, Data(len)));
+    std::span<std::uint8_t> bytes(frame);
+    EXPECT_EQ(jumbo.check(bytes, 1, now), Refusal::none);
+    return jumbo.untold_mss();
+  };
+  const auto offers = [&](std::uint32_t seq, std::uint32_t ack, std::uint8_t flags) {
+    const Tcp t{80, 3000, seq, ack, flags};
+    EXPECT_TRUE(jumbo.from_nat(ipv4(kGatewayMac, {kFar, kGuest}, kProtoTcp, tcp(t)), now).sound);
+  };
+  const auto syn = [](std::uint8_t high) {
+    return Tcp{3000, 80, 99, 0, sw::kTcpSyn, 0, {2, 4, high, 0}};
+  };
+  constexpr std::uint8_t kSynAck = sw::kTcpSyn | sw::kTcpAck;
+  const Tcp end{3000, 80, 100, 501};
+  EXPECT_EQ(says(syn(4)), 0);
+  EXPECT_EQ(says(end), 0) << "of a handshake that has not begun";
+  offers(500, 100, kSynAck);
+  EXPECT_EQ(says({3000, 80, 101, 501}), 0);
+  EXPECT_EQ(says({3000, 80, 100, 500}), 0);
+  EXPECT_EQ(says({3000, 81, 100, 501}), 0) << "another connection";
+  EXPECT_EQ(says({3000, 80, 100, 501, sw::kTcpRst | sw::kTcpAck}), 0);
+  EXPECT_EQ(says(end, 10), 0x400);
+  EXPECT_EQ(says(end, 10), 0) << "it can't be told twice: by then there is data";
+  offers(500, 100, sw::kTcpAck);
+  EXPECT_EQ(says(end), 0);
+  EXPECT_EQ(says(syn(4)), 0);
+  offers(500, 100, kSynAck);
+  EXPECT_EQ(says(end), 0x400);
+  EXPECT_EQ(says(syn(0x23)), 0);
+  offers(500, 100, kSynAck);
+  EXPECT_EQ(says(end), 0) << "libslirp's own segments are no longer";
+  EXPECT_EQ(says({3000, 80, 99, 0, sw::kTcpSyn}), 0);
+  offers(500, 100, kSynAck);
+  EXPECT_EQ(says(end), 1460) << "who says nothing has Ethernet's";
+}
+
 TEST_F(GuardTest, DatagramsToAGuestAreNoLongerThanItIsKnownToTake) {
   const auto cut = [&](std::size_t len, std::uint16_t frag = 0) {
     const Data l4 = udp(53, 3000, Data(len - 28));

@@ -21,6 +21,7 @@ class TcpConn {
   Data received;  ///< everything, in order
   bool established = false, reset = false, peer_closed = false;
   bool hold = false;             ///< acknowledges nothing: a guest that does not read
+  bool acks_alone = true;        ///< answers the peer's SYN before it sends what was written
   std::uint16_t window = 65535;  ///< what it offers
   std::size_t mss = 1460;
 
@@ -79,7 +80,7 @@ class TcpConn {
     if (tcp.flags & sw::kTcpAck) take_ack(tcp);
     if (hold) return;
     const bool news = take_data(tcp, payload);
-    if (news || (tcp.flags & sw::kTcpSyn)) send_ack();
+    if (news || ((tcp.flags & sw::kTcpSyn) && acks_alone)) send_ack();
     push();
   }
 
