@@ -40,7 +40,8 @@ std::unique_ptr<rp_plug> join(std::shared_ptr<Fabric> fabric, const rp_plug_opti
 }
 
 /// A plug on a private switch with a port to what the locator names.
-std::unique_ptr<rp_plug> plug_with_switch(const char* locator, const rp_plug_options& o) {
+std::unique_ptr<rp_plug> plug_with_switch(const backend::Locator& locator,
+                                          const rp_plug_options& o) {
   rp_switch_options s RP_SWITCH_OPTIONS_INIT;
   s.poll_us = o.poll_us;
   auto fabric = std::make_shared<Fabric>(loop_options(s), Log(o.log, o.log_opaque));
@@ -51,13 +52,11 @@ std::unique_ptr<rp_plug> plug_with_switch(const char* locator, const rp_plug_opt
 }
 
 /// A plug on the switch that the locator names; null: it names none.
-std::unique_ptr<rp_plug> plug_linked(const char* locator, const rp_plug_options& o) {
-  if (!locator) return nullptr;
-  const auto parsed = backend::parse_locator(locator);
-  const auto link = backend::mode_of(parsed).link;
+std::unique_ptr<rp_plug> plug_linked(const backend::Locator& locator, const rp_plug_options& o) {
+  const auto link = backend::mode_of(locator).link;
   if (!link) return nullptr;
   auto plug = std::make_unique<rp_plug>(backend::PlugMemory::create());
-  auto linked = link(parsed, plug->plug, offloads_of(o.offloads), Log(o.log, o.log_opaque));
+  auto linked = link(locator, plug->plug, offloads_of(o.offloads), Log(o.log, o.log_opaque));
   if (!linked) return nullptr;
   plug->remote = std::make_unique<Remote>(std::move(linked));
   return plug;
@@ -105,8 +104,10 @@ int rp_plug_open(const char* locator, const rp_plug_options* options, rp_plug** 
   return guarded(err, [&] {
     if (!out) throw Error(Errc::invalid, "the place for the plug is NULL");
     const auto o = versioned(options, rp_plug_options RP_PLUG_OPTIONS_INIT);
-    auto plug = plug_linked(locator, o);
-    if (!plug) plug = plug_with_switch(locator, o);
+    auto named = locator_of(locator);
+    backend::suggest_mtu(named, o.mtu);
+    auto plug = plug_linked(named, o);
+    if (!plug) plug = plug_with_switch(named, o);
     *out = plug.release();
   });
 }

@@ -378,8 +378,10 @@ typedef struct rp_plug_options {
   int poll_us;       /* rp_plug_open(): as in rp_switch_options, of the private switch */
   rp_log_fn log;     /* rp_plug_open(): as in rp_switch_options */
   void *log_opaque;
+  unsigned mtu; /* rp_plug_open(): what slirp takes where its locator says no mtu=, bytes, for a host
+                 * whose network cards carry more than Ethernet's 1500; 0: the mode's default */
 } rp_plug_options;
-#define RP_PLUG_OPTIONS_INIT {sizeof(rp_plug_options), 0, NULL, -1, NULL, NULL}
+#define RP_PLUG_OPTIONS_INIT {sizeof(rp_plug_options), 0, NULL, -1, NULL, NULL, 0}
 
 /* Opens a plug to what the locator names, in one call: a private switch with a thread of its own and
  * two ports; to "switch:NAME", with no switch of its own, but a thread that sleeps until the other

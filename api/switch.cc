@@ -30,13 +30,16 @@ backend::Loop::Options loop_options(const rp_switch_options& o) {
   return l;
 }
 
-void add_locator(Fabric& fabric, const char* locator, bool door, rp_port* port) {
-  if (!locator) throw Error(Errc::invalid, "the locator is NULL");
-  auto parsed = backend::parse_locator(locator);
-  const sw::PortPolicy policy = backend::take_policy(parsed);
-  auto opened = backend::open_port(parsed, {fabric.log, backend::Loop::now(), door});
+backend::Locator locator_of(const char* text) {
+  if (!text) throw Error(Errc::invalid, "the locator is NULL");
+  return backend::parse_locator(text);
+}
+
+void add_locator(Fabric& fabric, backend::Locator l, bool door, rp_port* port) {
+  const sw::PortPolicy policy = backend::take_policy(l);
+  auto opened = backend::open_port(l, {fabric.log, backend::Loop::now(), door});
   // Options may hold what others need not know.
-  const auto name = parsed.has_target ? parsed.scheme + ":" + parsed.target : parsed.scheme;
+  const auto name = l.has_target ? l.scheme + ":" + l.target : l.scheme;
   const auto id = fabric.with_loop(
       [&](backend::Loop& loop) { return loop.add(std::move(opened), name, policy); });
   if (port) *port = id;
@@ -158,14 +161,14 @@ void rp_switch_free(rp_switch* sw) {
 int rp_switch_add(rp_switch* sw, const char* locator, rp_port* port, rp_error* err) {
   return guarded(err, [&] {
     check(sw);
-    add_locator(*sw->fabric, locator, false, port);
+    add_locator(*sw->fabric, locator_of(locator), false, port);
   });
 }
 
 int rp_switch_listen(rp_switch* sw, const char* locator, rp_port* port, rp_error* err) {
   return guarded(err, [&] {
     check(sw);
-    add_locator(*sw->fabric, locator, true, port);
+    add_locator(*sw->fabric, locator_of(locator), true, port);
   });
 }
 

@@ -250,7 +250,8 @@ void bxhub_needs(const Locator&, bool, const NeedSink& sink) {
 
 constexpr Mode kModes[] = {
     {"slirp", "", "user-mode NAT: needs no rights, the guest reaches what the host reaches",
-     "slirp?hostfwd=tcp:127.0.0.1:2222-:22", slirp_options, open_slirp, link_slirp, slirp_needs},
+     "slirp?hostfwd=tcp:127.0.0.1:2222-:22", slirp_options, open_slirp, link_slirp, slirp_needs,
+     true},
     {"switch", "NAME", "a switch in another process, through shared memory; as a door, its name",
      "switch:lan0", switch_options, open_switch, link_switch, switch_needs},
     {"vhost-user", "PATH", "a virtio-net guest's rings in its own memory, over a UNIX socket",
@@ -319,6 +320,12 @@ const Mode& mode_of(const Locator& l) {
     known += m.scheme;
   }
   throw Error(Errc::unknown, "unknown scheme '" + l.scheme + "'; accepted: " + known);
+}
+
+void suggest_mtu(Locator& l, unsigned mtu) {
+  const auto said = [](const auto& param) { return param.first == "mtu"; };
+  if (mtu != 0 && mode_of(l).tells_mtu && std::ranges::none_of(l.params, said))
+    l.params.emplace_back("mtu", std::to_string(mtu));
 }
 
 void tell_needs(const Locator& l, bool door, const NeedSink& sink) {

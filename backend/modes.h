@@ -38,12 +38,16 @@ struct Mode {
   std::unique_ptr<vhost_user::Link> (*link)(const Locator&, Plug&, sw::Offloads, const Log&);
   /// Tells what the open port asks of the kernel, besides what any switch does. Throws Error.
   void (*needs)(const Locator&, bool door, const NeedSink&);
+  bool tells_mtu = false;  ///< its mtu= is what guests are told, not what a device has
 };
 
 std::span<const Mode> modes();
 /// The locator's. Throws Error: unknown scheme (the sentence lists those there are), or a target
 /// where none belongs.
 const Mode& mode_of(const Locator& locator);
+
+/// Adds mtu= to a locator that says none, if its mode tells guests; 0: leaves it. Throws Error.
+void suggest_mtu(Locator& locator, unsigned mtu);
 
 /// Tells what a switch with a port of this locator asks of the kernel once it is open. Throws
 /// Error.

@@ -13,6 +13,7 @@
 #include <cstring>
 #include <new>
 #include <string>
+#include <string_view>
 
 #include "api/ringplug.h"
 
@@ -40,6 +41,10 @@ struct vdeplug_module {
 namespace {
 
 constexpr ssize_t kNoFrame = 1;
+/// What QEMU's network cards carry, and most guests' drivers for them. Other programs that load us
+/// pass frames on to networks that we know nothing of.
+constexpr unsigned kQemuMtu = 9000;
+constexpr std::string_view kQemu = "QEMU";
 /// QEMU passes this when no mode= was given.
 constexpr unsigned kDefaultMode = 0700;
 
@@ -67,7 +72,7 @@ ringplug_conn* refuse(int code, const char* sentence) {
   return nullptr;
 }
 
-ringplug_conn* open_real(char* url, char*, int version, vde_open_args* args) {
+ringplug_conn* open_real(char* url, char* descr, int version, vde_open_args* args) {
   // A comma ends the locator on QEMU's command line; what follows may come in as one of these.
   const bool stray = version == 1 && args &&
                      (args->port != 0 || (args->group && *args->group) ||
@@ -78,6 +83,7 @@ ringplug_conn* open_real(char* url, char*, int version, vde_open_args* args) {
                   "written as two (,,) on QEMU's command line");
   rp_plug_options options = RP_PLUG_OPTIONS_INIT;
   options.name = "vdeplug";
+  if (descr && std::string_view(descr).starts_with(kQemu)) options.mtu = kQemuMtu;
   rp_error err = RP_ERROR_INIT;
   rp_plug* plug = nullptr;
   if (rp_plug_open(url, &options, &plug, &err) != 0) return refuse(err.code, err.message);

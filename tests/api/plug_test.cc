@@ -247,6 +247,19 @@ TEST(Plug, SlirpAnswersDhcp) {
   EXPECT_EQ(rp_plug_counters(plug.get(), nullptr, nullptr, &err), RP_EINVALID);
 }
 
+TEST(Plug, TheMtuIsThatOfTheLocatorWhereItSaysOne) {
+  rp_plug_options options = RP_PLUG_OPTIONS_INIT;
+  options.mtu = 9000;
+  open_plug("slirp", &options);
+  open_plug("null", &options);
+  options.mtu = 1;
+  open_plug("slirp?mtu=1500", &options);
+  rp_plug* plug = nullptr;
+  rp_error err = no_error();
+  EXPECT_EQ(rp_plug_open("slirp", &options, &plug, &err), RP_EINVALID);
+  EXPECT_NE(std::strstr(err.message, "mtu=1"), nullptr) << err.message;
+}
+
 TEST(Plug, LogCallback) {
   // A forward from port 0 tells which port it got.
   std::string log;

@@ -183,6 +183,18 @@ TEST(ModesTest, NothingIsIgnored) {
   EXPECT_TRUE(has(said, "net=banana")) << said;
 }
 
+TEST(ModesTest, AnMtuIsSuggestedOnlyToWhatTellsGuests) {
+  const auto suggested = [](const std::string& text, unsigned mtu) {
+    Locator l = parse_locator(text);
+    suggest_mtu(l, mtu);
+    return text_of(l);
+  };
+  EXPECT_EQ(suggested("slirp?ipv6=off", 9000), "slirp?ipv6=off&mtu=9000");
+  EXPECT_EQ(suggested("slirp?mtu=1400", 9000), "slirp?mtu=1400");
+  EXPECT_EQ(suggested("slirp", 0), "slirp");
+  EXPECT_EQ(suggested("tap:tap0", 9000), "tap:tap0") << "a device's own";
+}
+
 TEST(ModesTest, OpensWhatItNames) {
   const auto null = open_port(parse_locator("null"), {Log(), {}});
   ASSERT_TRUE(null);
