@@ -20,7 +20,7 @@ import sandbox
 WAYS = ("guest to host", "host to guest")
 # (on, its options); ratios are those to the first.
 KINDS = {"user": ("user", []), "ringplug://slirp": ("ringplug", []),
-         "slirp?mtu=9000": ("ringplug", [("mtu", "9000")])}
+         "slirp?mtu=1500": ("ringplug", [("mtu", "1500")])}
 
 
 def rate(text, size):
