@@ -3,9 +3,9 @@
 //
 // The same frames, the same latency loop and the same line of JSON as vde_gen. One thread sends and
 // receives in turn, so that what is measured is one core's worth of plugs against one of switch.
-#include <getopt.h>
 
 #include "api/ringplug.h"
+#include "bench/options.h"
 #include "bench/probe.h"
 
 namespace {
@@ -203,46 +203,18 @@ constexpr char kUsage[] =
 
 Options parse(int argc, char** argv) {
   Options o;
-  const option longs[] = {{"plug", 1, nullptr, 'p'},    {"size", 1, nullptr, 's'},
-                          {"seconds", 1, nullptr, 't'}, {"interval-us", 1, nullptr, 'i'},
-                          {"cpu-of", 1, nullptr, 'u'},  {"flood", 0, nullptr, 'f'},
-                          {"crowd", 1, nullptr, 'c'},   {"broadcasts", 0, nullptr, 'b'},
-                          {"stuck", 1, nullptr, 'k'},   {nullptr, 0, nullptr, 0}};
-  for (int c; (c = ::getopt_long(argc, argv, "", longs, nullptr)) != -1;) {
-    const auto number = [] { return std::strtoul(optarg, nullptr, 10); };
-    switch (c) {
-      case 'p':
-        o.locator = optarg;
-        break;
-      case 's':
-        o.size = number();
-        break;
-      case 't':
-        o.seconds = std::strtod(optarg, nullptr);
-        break;
-      case 'i':
-        o.interval_us = number();
-        break;
-      case 'f':
-        o.flood = true;
-        break;
-      case 'c':
-        o.crowd = number();
-        break;
-      case 'b':
-        o.broadcasts = true;
-        break;
-      case 'k':
-        o.stuck = number();
-        break;
-      case 'u':
-        o.back_end = static_cast<pid_t>(number());
-        break;
-      default:
-        fail(kUsage);
-    }
-  }
-  if (o.locator == nullptr || optind != argc) fail(kUsage);
+  parse_options(argc, argv,
+                {{"plug", &o.locator},
+                 {"size", &o.size},
+                 {"seconds", &o.seconds},
+                 {"interval-us", &o.interval_us},
+                 {"cpu-of", &o.back_end},
+                 {"flood", &o.flood},
+                 {"crowd", &o.crowd},
+                 {"broadcasts", &o.broadcasts},
+                 {"stuck", &o.stuck}},
+                kUsage);
+  if (o.locator == nullptr) fail(kUsage);
   if (o.size < kEthernet + sizeof(Stamp) || o.size > 1514) fail("--size is 38 to 1514");
   return o;
 }

@@ -4,13 +4,13 @@
 // One frame at a time is the same frame and the same loop as virtio_user_gen's. Many: one thread
 // sends what the switch takes, or at a rate, and another one receives. Prints one line of JSON.
 #include <fcntl.h>
-#include <getopt.h>
 #include <poll.h>
 
 #include <atomic>
 #include <memory>
 #include <thread>
 
+#include "bench/options.h"
 #include "bench/probe.h"
 
 extern "C" {
@@ -202,46 +202,18 @@ constexpr char kUsage[] =
 
 Options parse(int argc, char** argv) {
   Options o;
-  const option longs[] = {{"url", 1, nullptr, 'v'},     {"size", 1, nullptr, 's'},
-                          {"seconds", 1, nullptr, 't'}, {"interval-us", 1, nullptr, 'i'},
-                          {"cpu-of", 1, nullptr, 'u'},  {"flood", 0, nullptr, 'f'},
-                          {"rate", 1, nullptr, 'r'},    {"broadcasts", 0, nullptr, 'b'},
-                          {"stuck", 1, nullptr, 'k'},   {nullptr, 0, nullptr, 0}};
-  for (int c; (c = ::getopt_long(argc, argv, "", longs, nullptr)) != -1;) {
-    const auto number = [] { return std::strtoul(optarg, nullptr, 10); };
-    switch (c) {
-      case 'v':
-        o.url = optarg;
-        break;
-      case 's':
-        o.size = number();
-        break;
-      case 't':
-        o.seconds = std::strtod(optarg, nullptr);
-        break;
-      case 'i':
-        o.interval_us = number();
-        break;
-      case 'f':
-        o.flood = true;
-        break;
-      case 'r':
-        o.rate = std::strtod(optarg, nullptr);
-        break;
-      case 'b':
-        o.broadcasts = true;
-        break;
-      case 'k':
-        o.stuck = number();
-        break;
-      case 'u':
-        o.back_end = static_cast<pid_t>(number());
-        break;
-      default:
-        fail(kUsage);
-    }
-  }
-  if (o.url == nullptr || optind != argc) fail(kUsage);
+  parse_options(argc, argv,
+                {{"url", &o.url},
+                 {"size", &o.size},
+                 {"seconds", &o.seconds},
+                 {"interval-us", &o.interval_us},
+                 {"cpu-of", &o.back_end},
+                 {"flood", &o.flood},
+                 {"rate", &o.rate},
+                 {"broadcasts", &o.broadcasts},
+                 {"stuck", &o.stuck}},
+                kUsage);
+  if (o.url == nullptr) fail(kUsage);
   if (o.size < kEthernet + sizeof(Stamp) || o.size > 1514) fail("--size is 38 to 1514");
   return o;
 }

@@ -3,7 +3,6 @@
 //
 // One core sends and receives, and never sleeps. What comes is checked against what was sent; each
 // run prints one line of JSON.
-#include <getopt.h>
 #include <rte_cycles.h>
 #include <rte_eal.h>
 #include <rte_ethdev.h>
@@ -14,6 +13,7 @@
 #include <memory>
 #include <utility>
 
+#include "bench/options.h"
 #include "bench/probe.h"
 
 namespace {
@@ -424,71 +424,25 @@ constexpr char kUsage[] =
 
 Options parse(int argc, char** argv) {
   Options o;
-  const option longs[] = {{"path0", 1, nullptr, '0'},       {"path1", 1, nullptr, '1'},
-                          {"size", 1, nullptr, 's'},        {"gso", 0, nullptr, 'g'},
-                          {"seconds", 1, nullptr, 't'},     {"warm-up", 1, nullptr, 'w'},
-                          {"packed", 0, nullptr, 'p'},      {"queue-size", 1, nullptr, 'q'},
-                          {"both", 0, nullptr, 'b'},        {"latency", 0, nullptr, 'l'},
-                          {"interval-us", 1, nullptr, 'i'}, {"core", 1, nullptr, 'c'},
-                          {"cpu-of", 1, nullptr, 'u'},      {"no-huge", 0, nullptr, 'n'},
-                          {"no-in-order", 0, nullptr, 'o'}, {"no-mergeable", 0, nullptr, 'm'},
-                          {nullptr, 0, nullptr, 0}};
-  for (int c; (c = ::getopt_long(argc, argv, "", longs, nullptr)) != -1;) {
-    const auto number = [] { return std::strtoul(optarg, nullptr, 10); };
-    switch (c) {
-      case '0':
-        o.paths[0] = optarg;
-        break;
-      case '1':
-        o.paths[1] = optarg;
-        break;
-      case 's':
-        o.size = number();
-        break;
-      case 'g':
-        o.gso = true;
-        break;
-      case 't':
-        o.seconds = std::strtod(optarg, nullptr);
-        break;
-      case 'w':
-        o.warm_up = std::strtod(optarg, nullptr);
-        break;
-      case 'p':
-        o.packed = true;
-        break;
-      case 'q':
-        o.queue_size = static_cast<unsigned>(number());
-        break;
-      case 'b':
-        o.both = true;
-        break;
-      case 'l':
-        o.latency = true;
-        break;
-      case 'i':
-        o.interval_us = number();
-        break;
-      case 'c':
-        o.core = static_cast<unsigned>(number());
-        break;
-      case 'u':
-        o.back_end = static_cast<pid_t>(number());
-        break;
-      case 'n':
-        o.no_huge = true;
-        break;
-      case 'o':
-        o.in_order = false;
-        break;
-      case 'm':
-        o.mergeable = false;
-        break;
-      default:
-        fail(kUsage);
-    }
-  }
-  if (o.paths[0] == nullptr || o.paths[1] == nullptr || optind != argc) fail(kUsage);
+  parse_options(argc, argv,
+                {{"path0", &o.paths[0]},
+                 {"path1", &o.paths[1]},
+                 {"size", &o.size},
+                 {"gso", &o.gso},
+                 {"seconds", &o.seconds},
+                 {"warm-up", &o.warm_up},
+                 {"packed", &o.packed},
+                 {"queue-size", &o.queue_size},
+                 {"both", &o.both},
+                 {"latency", &o.latency},
+                 {"interval-us", &o.interval_us},
+                 {"core", &o.core},
+                 {"cpu-of", &o.back_end},
+                 {"no-huge", &o.no_huge},
+                 {"no-in-order", &o.in_order},
+                 {"no-mergeable", &o.mergeable}},
+                kUsage);
+  if (o.paths[0] == nullptr || o.paths[1] == nullptr) fail(kUsage);
   if (o.size < kEthernet + sizeof(Stamp) || o.size > 2048) fail("--size is 38 to 2048");
   return o;
 }

@@ -132,7 +132,7 @@ Refusal Guard::State::tcp(Packet& p) noexcept {
     strip_mss(p, *tcp);
   // By itself it takes off IPv6's headers in either case.
   if (segment_sizes.ends_handshake(connection, *tcp) &&
-      unsigned{mss_of(connection, p.v6)} + tcp_headers(true) < config.mtu)
+      unsigned{mss_of(connection, p.v6)} + tcp_headers(true) < config.mtu && tcp_sum(p) == 0)
     untold_mss = mss_of(connection, p.v6);
   if ((tcp->flags & sw::kTcpUrg) || tcp->urgent.get() != 0) {
     clear_urgent(*tcp);

@@ -272,6 +272,13 @@ TEST_F(GuardTest, WhatEndsAGuestsHandshakeTellsWhatLibslirpForgot) {
   EXPECT_EQ(says(syn(4)), 0);
   offers(500, 100, kSynAck);
   EXPECT_EQ(says(end), 0x400);
+  EXPECT_EQ(says(syn(4)), 0);
+  offers(500, 100, kSynAck);
+  Data wrong = ipv4(guest_mac(1), {kGuest, kFar}, kProtoTcp, tcp(end, Data(10)));
+  wrong.back() ^= 1;
+  std::span<std::uint8_t> bytes(wrong);
+  EXPECT_EQ(jumbo.check(bytes, 1, now), Refusal::none) << "libslirp's to refuse";
+  EXPECT_EQ(jumbo.untold_mss(), 0);
   EXPECT_EQ(says(syn(0x23)), 0);
   offers(500, 100, kSynAck);
   EXPECT_EQ(says(end), 0) << "libslirp's own segments are no longer";
