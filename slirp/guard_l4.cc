@@ -8,6 +8,8 @@ namespace {
 
 constexpr std::uint16_t kDhcpServer = 67, kTftp = 69, kDhcp6Server = 547;
 constexpr std::uint8_t kEchoRequest = 8;
+/// Linux's least (net.ipv4.tcp_min_snd_mss): a guest must not have segments cut into dust.
+constexpr std::uint16_t kLeastMss = 48;
 constexpr std::uint8_t kOptionEnd = 0, kOptionNop = 1, kOptionMss = 2;
 
 // RFC 9293 3.1 and 3.7.1. libslirp divides its window by the segment size.
@@ -126,6 +128,7 @@ Refusal Guard::State::tcp(Packet& p) noexcept {
       return Refusal::tcp_header;
   }
   if (tcp->flags & sw::kTcpSyn) learn_mss(connection, p.v6, options);
+  if (segment_sizes.took_long(connection, *tcp)) owners.set_long_packets(p.src, LongPackets::taken);
   constexpr std::uint8_t kSynAck = sw::kTcpSyn | sw::kTcpAck;
   // libslirp drops one of a wrong sum.
   if ((tcp->flags & kSynAck) == kSynAck && tcp_sum(p) == 0 && syn_acks.repeated(connection, *tcp))
@@ -143,17 +146,29 @@ Refusal Guard::State::tcp(Packet& p) noexcept {
 
 // A guest says what its device takes, less the headers (RFC 6691).
 void Guard::State::learn_mss(const Connection& of, bool v6, ConstBytes options) noexcept {
-  const std::uint16_t mss = stated_mss(options);
+  const std::uint16_t stated = stated_mss(options);
+  const std::uint16_t mss = stated == 0 ? stated : std::max(stated, kLeastMss);
   segment_sizes.stated(of, mss);
   if (mss == 0) return;
   const unsigned mtu = unsigned{mss} + tcp_headers(v6);
   owners.set_mtu(of.guest, static_cast<std::uint16_t>(std::min(mtu, 65535u)));
 }
 
-// Where nothing is known, Ethernet's.
+// Where nothing is known, Ethernet's, or what the guest said last where that is less.
 std::uint16_t Guard::State::mss_of(const Connection& connection, bool v6) const noexcept {
   const std::uint16_t stated = segment_sizes.of(connection);
-  return stated ? stated : static_cast<std::uint16_t>(kEthernetMtu - tcp_headers(v6));
+  if (stated > ethernet_mss(v6) && owners.long_packets(connection.guest) == LongPackets::lost)
+    return ethernet_mss(v6);
+  if (stated != 0) return stated;
+  const std::uint16_t mtu = owners.mtu_of(connection.guest);
+  if (mtu == 0 || mtu >= kEthernetMtu) return ethernet_mss(v6);
+  return static_cast<std::uint16_t>(mtu - tcp_headers(v6));
+}
+
+// No less than Ethernet's: small stacks say little, and put no fragments together.
+std::uint16_t Guard::State::mtu_of(const sw::Ip6Addr& guest) const noexcept {
+  const bool loses = owners.long_packets(guest) == LongPackets::lost;
+  return loses ? kEthernetMtu : std::max(kEthernetMtu, owners.mtu_of(guest));
 }
 
 Refusal Guard::State::udp(const Packet& p, const Sender& s) noexcept {

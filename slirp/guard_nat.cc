@@ -62,8 +62,7 @@ FromNat Guard::State::ipv4_from_nat(ConstBytes frame, Instant now) noexcept {
   if (ip->proto == sw::kProtoTcp && !(ip->frag.get() & kOffset))
     return tcp_from_nat(guest, peer, false, l4);
   FromNat f{datagram_from_nat(*ip, l4, now)};
-  if (total > std::max(kEthernetMtu, owners.mtu_of(guest)))
-    f.mtu = std::max(kEthernetMtu, owners.mtu_of(guest));
+  if (total > mtu_of(guest)) f.mtu = mtu_of(guest);
   return f;
 }
 
@@ -119,8 +118,11 @@ FromNat Guard::State::tcp_from_nat(const sw::Ip6Addr& guest, const sw::Ip6Addr& 
   syn_acks.learn(connection, *tcp);
   segment_sizes.offered(connection, *tcp);
   FromNat f{true};
-  const std::size_t data = l4.size() - tcp->header_len();
+  const auto data = static_cast<std::uint32_t>(l4.size() - tcp->header_len());
   if (data == 0) return f;
+  if (data > ethernet_mss(v6) && data <= mss_of(connection, v6) &&
+      segment_sizes.resent(connection, *tcp, data))
+    owners.set_long_packets(guest, LongPackets::lost);
   const std::uint16_t most = mss_of(connection, v6);
   if (data > most) f.mss = most;
   return f;

@@ -43,6 +43,10 @@ constexpr std::uint16_t tcp_headers(bool v6) noexcept {
   return static_cast<std::uint16_t>((v6 ? sizeof(sw::Ipv6Header) : sizeof(sw::Ipv4Header)) +
                                     sizeof(sw::TcpHeader));
 }
+/// What Ethernet carries of TCP's data.
+constexpr std::uint16_t ethernet_mss(bool v6) noexcept {
+  return static_cast<std::uint16_t>(kEthernetMtu - tcp_headers(v6));
+}
 
 /// What libslirp has given to whom. It never takes an address back, and loses a buffer for each
 /// request that it cannot meet, so such requests must not reach it.
@@ -129,6 +133,7 @@ struct Guard::State {
   Refusal tcp(Packet& p) noexcept;
   void learn_mss(const Connection& of, bool v6, ConstBytes options) noexcept;
   std::uint16_t mss_of(const Connection& connection, bool v6) const noexcept;
+  std::uint16_t mtu_of(const sw::Ip6Addr& guest) const noexcept;
   Refusal udp(const Packet& p, const Sender& s) noexcept;
   Refusal icmp4(ConstBytes l4) const noexcept;
 

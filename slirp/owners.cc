@@ -107,7 +107,10 @@ Claims::Entry* Claims::add(const sw::Ip6Addr& key, sw::PortId port, Instant now,
   if (!make_room(port, now, evict)) return nullptr;
   index_[slot_of(key)] = static_cast<std::uint16_t>(size_ + 1);
   Entry& e = entries_[size_++];
-  e = Entry{key, port, {}, false, now, 0};
+  e = Entry{};
+  e.key = key;
+  e.port = port;
+  e.seen = now;
   return &e;
 }
 
@@ -178,6 +181,16 @@ void Owners::set_mtu(const sw::Ip6Addr& address, std::uint16_t mtu) noexcept {
 std::uint16_t Owners::mtu_of(const sw::Ip6Addr& address) const noexcept {
   const Claims::Entry* e = addresses_.find(address);
   return e ? e->mtu : std::uint16_t{0};
+}
+
+void Owners::set_long_packets(const sw::Ip6Addr& address, LongPackets fate) noexcept {
+  Claims::Entry* e = addresses_.find(address);
+  if (e && e->long_packets == LongPackets::untried) e->long_packets = fate;
+}
+
+LongPackets Owners::long_packets(const sw::Ip6Addr& address) const noexcept {
+  const Claims::Entry* e = addresses_.find(address);
+  return e ? e->long_packets : LongPackets::untried;
 }
 
 sw::PortId Owners::port_of(const sw::Mac& mac) const noexcept {

@@ -18,6 +18,9 @@ namespace rp::slirp {
 /// IPv4 addresses (host byte order) share one key space with IPv6: ::ffff:a.b.c.d.
 sw::Ip6Addr mapped(std::uint32_t ipv4) noexcept;
 
+/// What became of packets longer than Ethernet's to an address that says that it takes them.
+enum class LongPackets : std::uint8_t { untried, taken, lost };
+
 /// A bounded hash map from addresses to the ports that claim them.
 class Claims {
  public:
@@ -30,6 +33,7 @@ class Claims {
     bool leased = false;
     Instant seen{};
     std::uint16_t mtu = 0;  ///< 0: not known
+    LongPackets long_packets = LongPackets::untried;
     bool idle(Instant now, Instant after = kIdle) const noexcept {
       return !leased && now - seen >= after;
     }
@@ -73,10 +77,13 @@ class Owners {
   bool foreign(const sw::Ip6Addr& address, sw::PortId port) const noexcept;
   /// Binds the address to `mac` and to the port where that MAC was last seen.
   void lease(const sw::Ip6Addr& address, const sw::Mac& mac, Instant now) noexcept;
-  /// Whose address it is takes IP packets of that many bytes.
+  /// Whose address it is says that it takes IP packets of that many bytes.
   void set_mtu(const sw::Ip6Addr& address, std::uint16_t mtu) noexcept;
   /// 0: not known.
   std::uint16_t mtu_of(const sw::Ip6Addr& address) const noexcept;
+  /// The first time counts.
+  void set_long_packets(const sw::Ip6Addr& address, LongPackets fate) noexcept;
+  LongPackets long_packets(const sw::Ip6Addr& address) const noexcept;
   /// The port that uses `mac`, or kNoPort.
   sw::PortId port_of(const sw::Mac& mac) const noexcept;
   void forget(sw::PortId port) noexcept;

@@ -2,8 +2,9 @@
 // segment_sizes.h - the longest TCP segments that guests take, as their SYNs say.
 //
 // Of connections that guests open libslirp forgets it, and sends whatever its own MTU allows
-// (handshake.h). It is a cache: a connection may be pushed out by another, and then counts as one
-// that has said nothing.
+// (handshake.h). A guest may also say more than its card carries; that shows when a long segment
+// has to be sent again (RFC 4821 calls it a black hole). It is a cache: a connection may be pushed
+// out by another, and then counts as one that has said nothing.
 #pragma once
 
 #include <array>
@@ -20,20 +21,30 @@ class SegmentSizes {
   /// 0: not known.
   std::uint16_t of(const Connection& connection) const noexcept;
 
-  /// Learns from a segment of libslirp's where the handshake of a connection is that the guest
-  /// opened.
+  /// Learns from a segment of libslirp's how the guest's answer will end the handshake of a
+  /// connection which the guest opened.
   void offered(const Connection& of, const sw::TcpHeader& tcp) noexcept;
-  /// Does this segment from the guest end the handshake? Once.
+  /// Does this segment from the guest end the handshake as expected? It does only once, and not
+  /// after another that libslirp may have taken for the end.
   bool ends_handshake(const Connection& of, const sw::TcpHeader& tcp) noexcept;
 
+  /// A long segment of `data` bytes goes to the guest. True: it did before.
+  bool resent(const Connection& of, const sw::TcpHeader& tcp, std::uint32_t data) noexcept;
+  /// Does the guest acknowledge the first long segment?
+  bool took_long(const Connection& of, const sw::TcpHeader& tcp) noexcept;
+
  private:
-  static constexpr std::size_t kSlots = 1024;
+  static constexpr std::size_t kSlots = 4096;
+  enum class Handshake : std::uint8_t { begun, offered, over };
   struct Slot {
     Connection of;
     std::uint16_t mss = 0;
-    bool offered = false;            ///< libslirp's SYN-ACK is under way
-    std::uint32_t seq = 0, ack = 0;  ///< of the guest's answer
+    Handshake handshake = Handshake::begun;
+    bool long_sent = false;
+    std::uint32_t seq = 0, ack = 0;               ///< of the answer that ends the handshake
+    std::uint32_t first_long = 0, last_long = 0;  ///< where they end
   };
+  Slot* find(const Connection& connection) noexcept;
 
   std::array<Slot, kSlots> slots_{};
 };

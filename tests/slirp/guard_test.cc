@@ -261,14 +261,21 @@ TEST_F(GuardTest, WhatEndsAGuestsHandshakeTellsWhatLibslirpForgot) {
   EXPECT_EQ(says(syn(4)), 0);
   EXPECT_EQ(says(end), 0) << "of a handshake that has not begun";
   offers(500, 100, kSynAck);
-  EXPECT_EQ(says({3000, 80, 101, 501}), 0);
-  EXPECT_EQ(says({3000, 80, 100, 500}), 0);
   EXPECT_EQ(says({3000, 81, 100, 501}), 0) << "another connection";
-  EXPECT_EQ(says({3000, 80, 100, 501, sw::kTcpRst | sw::kTcpAck}), 0);
   EXPECT_EQ(says(end, 10), 0x400);
   EXPECT_EQ(says(end, 10), 0) << "it can't be told twice: by then there is data";
-  offers(500, 100, sw::kTcpAck);
-  EXPECT_EQ(says(end), 0);
+  offers(500, 100, kSynAck);
+  EXPECT_EQ(says(end), 0) << "nor when libslirp has repeated itself";
+  const Tcp others[] = {
+      {3000, 80, 101, 501}, {3000, 80, 100, 500}, {3000, 80, 100, 501, sw::kTcpRst | sw::kTcpAck}};
+  for (const Tcp& other : others) {
+    EXPECT_EQ(says(syn(4)), 0);
+    offers(500, 100, sw::kTcpAck);
+    EXPECT_EQ(says(end), 0) << "that was no SYN-ACK";
+    offers(500, 100, kSynAck);
+    EXPECT_EQ(says(other), 0);
+    EXPECT_EQ(says(end), 0) << "libslirp may have taken the other for the end";
+  }
   EXPECT_EQ(says(syn(4)), 0);
   offers(500, 100, kSynAck);
   EXPECT_EQ(says(end), 0x400);

@@ -53,7 +53,8 @@ class Guest {
   std::vector<Message> messages;
   std::vector<std::uint16_t> listening;
   std::vector<TcpConn*> accepted;
-  std::size_t mss = 1460;  ///< of connections to come
+  std::size_t mss = 1460;              ///< of connections to come
+  std::size_t most = ~std::size_t{0};  ///< what its card takes, bytes; longer frames are lost
   std::size_t frames = 0, broken = 0, arps_answered = 0;
   std::function<void(const Data&)> watch;  ///< sees every frame that comes in
 
@@ -94,6 +95,7 @@ class Guest {
   }
 
   void take(const Data& frame) {
+    if (frame.size() > most) return;
     ++frames;
     if (watch) watch(frame);
     switch (get16(frame, 12)) {

@@ -42,6 +42,41 @@ Download download4(Options options, std::size_t mss) {
   return download(w, "127.0.0.1", mapped(kGateway), mss);
 }
 
+/// The longest packet in which a guest gets a datagram of 20,000 bytes, and how much came.
+struct Delivered {
+  std::size_t longest = 0, bytes = 0;
+};
+
+Delivered datagram_to(World& w, Guest& g, std::size_t size) {
+  Delivered d;
+  const Fd host = udp_socket();
+  const Address at = local_of(host.get());
+  g.send_udp(kGateway, 7000, at.port(), {1});
+  Address from;
+  w.until([&] {
+    std::uint8_t byte;
+    return recvfrom(host.get(), &byte, 1, MSG_DONTWAIT, from.raw(), &from.len) == 1;
+  });
+  const Data sent = pattern(size);
+  Data whole(size + 8);
+  g.watch = [&](const Data& f) {
+    if (get16(f, 12) != sw::kEtherIpv4 || f[23] != sw::kProtoUdp) return;
+    d.longest = std::max(d.longest, f.size() - 14);
+    const std::size_t offset = (get16(f, 20) & 0x1fffu) * 8, len = get16(f, 16) - 20u;
+    if (offset + len > whole.size()) return;
+    std::copy_n(f.begin() + 34, len, whole.begin() + static_cast<long>(offset));
+    d.bytes += len;
+  };
+  EXPECT_EQ(sendto(host.get(), sent.data(), size, 0, from.raw(), from.len),
+            static_cast<ssize_t>(size));
+  w.until([&] { return d.bytes >= whole.size(); });
+  w.settle();
+  g.watch = nullptr;
+  EXPECT_EQ(Data(whole.begin() + 8, whole.end()), sent);
+  EXPECT_EQ(d.bytes, whole.size());
+  return d;
+}
+
 TEST(NatLengths, SegmentsAreThoseOfTheGuestsSyn) {
   // libslirp allows for IPv6's header in either case.
   EXPECT_EQ(download4({{"mtu", "9000"}}, 8960).longest, 9014u - 20);
@@ -112,6 +147,90 @@ TEST(NatLengths, SegmentsAreCutWhereLibslirpCouldNotBeTold) {
   g.watch = nullptr;
 }
 
+TEST(NatLengths, ACardThatCarriesLessThanItsStackSaysGetsEthernetsPackets) {
+  World w({{"mtu", "9000"}});
+  Guest& g = w.add_guest();
+  g.mss = 8960;
+  g.most = 1514;
+  const Fd listener = tcp_listener();
+  const std::uint16_t to = local_of(listener.get()).port();
+  const Data sent = pattern(300'000);
+  for (int round = 0; round < 2; ++round) {
+    TcpConn& c = g.connect(kGateway, to);
+    Stream host = accept_in(w, listener);
+    ASSERT_TRUE(host);
+    const Instant begun = w.now;
+    host.out = sent;
+    EXPECT_TRUE(w.until([&] {
+      host.step();
+      return c.received.size() >= sent.size();
+    }));
+    EXPECT_EQ(c.received, sent);
+    EXPECT_TRUE(round == 0 || w.now - begun < 500ms) << "it is known by now";
+  }
+  EXPECT_EQ(datagram_to(w, g, 8000).longest, 1500u);
+}
+
+/// The guest's first segments are lost but for one, by which libslirp takes the handshake to end.
+Data received_after_a_loss(std::size_t mss) {
+  World w({{"mtu", "9000"}});
+  Guest& g = w.add_guest();
+  g.mss = mss;
+  const Fd listener = tcp_listener();
+  TcpConn& c = g.connect(kGateway, local_of(listener.get()).port());
+  c.hold = true;
+  w.until([&] { return c.established; });
+  Stream host = accept_in(w, listener);
+  EXPECT_TRUE(host);
+  host.out = pattern(60'000);
+  host.step();
+  c.segment_at(c.seq() + 3, sw::kTcpAck | sw::kTcpPsh, {4, 5, 6});
+  w.settle();
+  host.step();
+  w.settle();
+  c.segment(sw::kTcpAck | sw::kTcpPsh, {1, 2, 3});
+  c.count_as_sent({1, 2, 3, 4, 5, 6});
+  w.turn();
+  c.hold = false;
+  for (int i = 0; i < 60 && c.received.size() < 60'000; ++i) {
+    w.pass(1s);
+    host.step();
+  }
+  EXPECT_EQ(host.in, (Data{1, 2, 3, 4, 5, 6}));
+  return c.received;
+}
+
+TEST(NatLengths, LibslirpIsToldNothingOnceItHasDataForTheGuest) {
+  EXPECT_EQ(received_after_a_loss(8960), pattern(60'000));
+  EXPECT_EQ(received_after_a_loss(1460), pattern(60'000));
+}
+
+TEST(NatLengths, LibslirpsOwnRepetitionOfItsSynAckEndsNoHandshakeAgain) {
+  for (const int ticks : {0, 11, 12, 13}) {
+    World w({{"mtu", "9000"}});
+    Guest& g = w.add_guest();
+    const Fd listener = tcp_listener();
+    TcpConn& c = g.connect(kGateway, local_of(listener.get()).port());
+    c.hold = true;
+    w.until([&] { return c.established; });
+    Stream host = accept_in(w, listener);
+    host.out = pattern(60'000);
+    host.step();
+    for (int i = 0; i < ticks; ++i) w.pass(500ms);
+    w.advance(500ms);
+    for (int i = 0; i < 2; ++i) {
+      c.send_ack();
+      w.turn();
+    }
+    c.hold = false;
+    for (int i = 0; i < 60 && c.received.size() < 60'000; ++i) {
+      w.pass(1s);
+      host.step();
+    }
+    EXPECT_EQ(c.received, pattern(60'000)) << ticks;
+  }
+}
+
 TEST(NatLengths, AndOverIpv6) {
   if (!have_ipv6_loopback()) GTEST_SKIP() << "this host has no ::1";
   for (const std::size_t mss : {1460u, 8960u}) {
@@ -139,41 +258,6 @@ TEST(NatLengths, OfConnectionsFromTheHost) {
     EXPECT_EQ(longest, mss + 54);
     g.watch = nullptr;
   }
-}
-
-/// The longest packet in which a guest gets a datagram of 20,000 bytes, and how much came.
-struct Delivered {
-  std::size_t longest = 0, bytes = 0;
-};
-
-Delivered datagram_to(World& w, Guest& g, std::size_t size) {
-  Delivered d;
-  const Fd host = udp_socket();
-  const Address at = local_of(host.get());
-  g.send_udp(kGateway, 7000, at.port(), {1});
-  Address from;
-  w.until([&] {
-    std::uint8_t byte;
-    return recvfrom(host.get(), &byte, 1, MSG_DONTWAIT, from.raw(), &from.len) == 1;
-  });
-  const Data sent = pattern(size);
-  Data whole(size + 8);
-  g.watch = [&](const Data& f) {
-    if (get16(f, 12) != sw::kEtherIpv4 || f[23] != sw::kProtoUdp) return;
-    d.longest = std::max(d.longest, f.size() - 14);
-    const std::size_t offset = (get16(f, 20) & 0x1fffu) * 8, len = get16(f, 16) - 20u;
-    if (offset + len > whole.size()) return;
-    std::copy_n(f.begin() + 34, len, whole.begin() + static_cast<long>(offset));
-    d.bytes += len;
-  };
-  EXPECT_EQ(sendto(host.get(), sent.data(), size, 0, from.raw(), from.len),
-            static_cast<ssize_t>(size));
-  w.until([&] { return d.bytes >= whole.size(); });
-  w.settle();
-  g.watch = nullptr;
-  EXPECT_EQ(Data(whole.begin() + 8, whole.end()), sent);
-  EXPECT_EQ(d.bytes, whole.size());
-  return d;
 }
 
 TEST(NatLengths, DatagramsComeInEthernetsFragmentsUntilTheGuestSaysMore) {
