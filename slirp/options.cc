@@ -135,7 +135,7 @@ const Option<Config> kOptions[] = {
     {{"guestfwd", "tcp:[ADDR]:PORT-unix:PATH or -cmd:COMMAND", "",
       "guest to a UNIX socket or a fresh command per connection; may be repeated"},
      [](Config& c, const std::string& v) { c.guestfwd.push_back(parse_guestfwd(v)); }},
-    {{"mtu", "BYTES", "1500",
+    {{"mtu", "BYTES", "1500; QEMU: 9000",
       "largest IP packet on the guest's network, 1280 to 65521; DHCP tells those that ask"},
      [](Config& c, const std::string& v) { c.mtu = parse_number(v, 1280, 65521); }},
     {{"disable-host-loopback", kOnOff, "off", "the gateway does not lead to the host's 127.0.0.1"},
