@@ -117,15 +117,8 @@ FromNat Guard::State::tcp_from_nat(const sw::Ip6Addr& guest, const sw::Ip6Addr& 
   seq_trap.learn(connection, v6, *tcp);
   syn_acks.learn(connection, *tcp);
   segment_sizes.offered(connection, *tcp);
-  FromNat f{true};
   const auto data = static_cast<std::uint32_t>(l4.size() - tcp->header_len());
-  if (data == 0) return f;
-  if (data > ethernet_mss(v6) && data <= mss_of(connection, v6) &&
-      segment_sizes.resent(connection, *tcp, data))
-    owners.set_long_packets(guest, LongPackets::lost);
-  const std::uint16_t most = mss_of(connection, v6);
-  if (data > most) f.mss = most;
-  return f;
+  return {true, mss_to_cut_to(connection, v6, *tcp, data)};
 }
 
 // Both offer and acknowledgement use up an address of libslirp's pool; only the latter is a lease.

@@ -38,15 +38,8 @@ struct Packet {
   bool to_group = false;  ///< multicast or broadcast
 };
 
-/// IP and TCP, without options.
-constexpr std::uint16_t tcp_headers(bool v6) noexcept {
-  return static_cast<std::uint16_t>((v6 ? sizeof(sw::Ipv6Header) : sizeof(sw::Ipv4Header)) +
-                                    sizeof(sw::TcpHeader));
-}
-/// What Ethernet carries of TCP's data.
-constexpr std::uint16_t ethernet_mss(bool v6) noexcept {
-  return static_cast<std::uint16_t>(kEthernetMtu - tcp_headers(v6));
-}
+/// Pseudo header and TCP segment summed up; 0: its checksum is right.
+std::uint16_t tcp_sum(const Packet& p) noexcept;
 
 /// What libslirp has given to whom. It never takes an address back, and loses a buffer for each
 /// request that it cannot meet, so such requests must not reach it.
@@ -131,11 +124,18 @@ struct Guard::State {
 
   // guard_l4.cc
   Refusal tcp(Packet& p) noexcept;
-  void learn_mss(const Connection& of, bool v6, ConstBytes options) noexcept;
-  std::uint16_t mss_of(const Connection& connection, bool v6) const noexcept;
-  std::uint16_t mtu_of(const sw::Ip6Addr& guest) const noexcept;
   Refusal udp(const Packet& p, const Sender& s) noexcept;
   Refusal icmp4(ConstBytes l4) const noexcept;
+
+  // guard_lengths.cc
+  void learn_lengths(const Connection& of, const Packet& p, const sw::TcpHeader& tcp,
+                     ConstBytes options) noexcept;
+  void learn_mss(const Connection& of, bool v6, std::uint16_t stated) noexcept;
+  std::uint16_t mss_of(const Connection& connection, bool v6) const noexcept;
+  std::uint16_t mtu_of(const sw::Ip6Addr& guest) const noexcept;
+  /// 0: a segment of that much data from libslirp goes as it is.
+  std::uint16_t mss_to_cut_to(const Connection& connection, bool v6, const sw::TcpHeader& tcp,
+                              std::uint32_t data) noexcept;
 
   // guard_services.cc
   Refusal dhcp4(const Packet& p, const Sender& s) noexcept;
