@@ -7,9 +7,10 @@
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
+#include <memory>
 #include <new>
 #include <span>
-#include <vector>
+#include <utility>
 
 namespace rp::sw {
 
@@ -20,7 +21,10 @@ class FrameQueue {
  public:
   /// `bytes`: less than 4 GiB. Throws std::bad_alloc.
   FrameQueue(std::size_t bytes, std::size_t frames)
-      : bytes_(map(bytes)), capacity_(bytes), frames_(frames) {}
+      : places_(std::make_unique_for_overwrite<Place[]>(frames)),
+        most_(frames),
+        bytes_(map(bytes)),
+        capacity_(bytes) {}
   ~FrameQueue() { ::munmap(bytes_, capacity_); }
   FrameQueue(const FrameQueue&) = delete;
   FrameQueue& operator=(const FrameQueue&) = delete;
@@ -33,9 +37,9 @@ class FrameQueue {
   }
   /// The place of a new frame of `len` bytes, which the caller writes. Null: no room.
   std::uint8_t* add(std::size_t len, std::uint32_t note = 0) noexcept {
-    if (count_ == frames_.size() || len == 0) return nullptr;
+    if (count_ == most_ || len == 0) return nullptr;
     // Free is [end_, capacity_) and [0, oldest) or, once the frames wrap around, [end_, oldest).
-    const std::size_t oldest = count_ == 0 ? 0 : frames_[first_].offset;
+    const std::size_t oldest = count_ == 0 ? 0 : places_[first_].offset;
     std::size_t at = end_;
     if (count_ != 0 && end_ <= oldest) {
       if (oldest - end_ < len) return nullptr;
@@ -43,7 +47,7 @@ class FrameQueue {
       if (oldest < len) return nullptr;
       at = 0;
     }
-    frames_[(first_ + count_++) % frames_.size()] = {at, static_cast<std::uint32_t>(len), note};
+    places_[(first_ + count_++) % most_] = {at, static_cast<std::uint32_t>(len), note};
     end_ = at + len;
     used_ = std::max(used_, end_);
     return bytes_ + at;
@@ -52,31 +56,30 @@ class FrameQueue {
   bool empty() const noexcept { return count_ == 0; }
   /// The i-th frame in the queue.
   std::span<const std::uint8_t> at(std::size_t i) const noexcept {
-    const auto& f = frames_[(first_ + i) % frames_.size()];
+    const auto& f = places_[(first_ + i) % most_];
     return {bytes_ + f.offset, f.len};
   }
   /// The caller's note of the i-th.
-  std::uint32_t note(std::size_t i) const noexcept {
-    return frames_[(first_ + i) % frames_.size()].note;
-  }
+  std::uint32_t note(std::size_t i) const noexcept { return places_[(first_ + i) % most_].note; }
   /// The youngest frame, to be overwritten by one of the same length. Call only when not empty().
   std::span<std::uint8_t> back() noexcept {
-    const auto& f = frames_[(first_ + count_ - 1) % frames_.size()];
+    const auto& f = places_[(first_ + count_ - 1) % most_];
     return {bytes_ + f.offset, f.len};
   }
   void pop(std::size_t n) noexcept {
-    first_ = (first_ + n) % frames_.size();
+    first_ = (first_ + n) % most_;
     count_ -= n;
-    if (count_ == 0) end_ = 0;
+    if (count_ == 0) first_ = end_ = 0;
   }
   /// Holds so many frames at most from here on, at least one; the youngest beyond them are lost.
   /// Returns how many. Throws std::bad_alloc and has changed nothing.
   std::size_t resize(std::size_t frames) {
-    std::vector<Place> places(frames);
+    auto places = std::make_unique_for_overwrite<Place[]>(frames);
     const std::size_t kept = std::min(count_, frames), lost = count_ - kept;
-    for (std::size_t i = 0; i < kept; ++i) places[i] = frames_[(first_ + i) % frames_.size()];
+    for (std::size_t i = 0; i < kept; ++i) places[i] = places_[(first_ + i) % most_];
     if (lost != 0) end_ = places[kept - 1].offset + places[kept - 1].len;
-    frames_.swap(places);
+    places_ = std::move(places);
+    most_ = frames;
     first_ = 0;
     count_ = kept;
     return lost;
@@ -103,10 +106,12 @@ class FrameQueue {
     return static_cast<std::uint8_t*>(p);
   }
 
+  /// A ring: memory that no frame reached is not touched.
+  std::unique_ptr<Place[]> places_;
+  std::size_t most_;
   std::uint8_t* bytes_;
   std::size_t capacity_, end_ = 0, first_ = 0, count_ = 0;
   std::size_t used_ = 0;  ///< the furthest end since the last trim()
-  std::vector<Place> frames_;
 };
 
 }  // namespace rp::sw
