@@ -21,6 +21,8 @@ constexpr int kSendBuffer = 256 << 10;
 constexpr unsigned kMostFailures = 16;
 /// After as long without a look at the socket a frame is likely to come alone.
 constexpr Instant kPause = 20us;
+/// Of those that wait for room, how many may go in one turn: other ports have theirs.
+constexpr int kDrainBursts = 2;
 /// Full queues, a burst each, between two tries to drain one whose reader does not read.
 constexpr unsigned kMostSkips = 63;
 
@@ -230,7 +232,8 @@ bool DatagramSocket::try_to_drain() noexcept {
 }
 
 void DatagramSocket::drain() noexcept {
-  while (!queue_.empty()) {
+  for (int bursts = 0; !queue_.empty(); ++bursts) {
+    if (bursts == kDrainBursts) return;  // there is room yet, so the next turn is at once
     const std::size_t n = std::min(queue_.size(), DatagramBuffers::kFrames);
     for (std::size_t i = 0; i < n; ++i) buffers_->put(i, queue_.at(i));
     Failure why;

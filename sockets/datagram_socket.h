@@ -24,8 +24,10 @@ namespace rp::sockets {
 
 /// What may wait for a slow reader, beside what the kernel holds.
 struct QueueLimits {
-  std::size_t frames = 128;
-  std::size_t bytes = std::size_t{1} << 20;
+  /// A sender and a reader that share a core take turns of milliseconds, and what is sent in one has
+  /// to wait for the other: with less, frames are lost although the reader keeps up.
+  std::size_t frames = 2048;
+  std::size_t bytes = std::size_t{2} << 20;
 };
 
 class DatagramSocket {

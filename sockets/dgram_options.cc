@@ -8,8 +8,8 @@ namespace {
 /// bxhub has no more than six; this is what the ports above the lowest leave room for.
 constexpr unsigned kMostSessions = 64;
 
-constexpr OptionDoc kQueue = {"queue", "1..65536", "128",
-                              "frames that wait for each slow reader, up to 1 MiB of them"};
+constexpr OptionDoc kQueue = {"queue", "1..65536", "2048",
+                              "frames that wait for each slow reader, up to 2 MiB of them"};
 
 constexpr Option<DgramOptions> kDgram[] = {
     {{"local", "PATH|HOST:PORT", "", "of an uplink: the address that its peer sends to"},

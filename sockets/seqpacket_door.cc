@@ -16,7 +16,7 @@ namespace {
 constexpr int kBacklog = 128;
 
 constexpr Option<SeqpacketOptions> kOptions[] = {
-    {{"queue", "1..65536", "128", "frames that wait for each slow reader, up to 1 MiB of them"},
+    {{"queue", "1..65536", "2048", "frames that wait for each slow reader, up to 2 MiB of them"},
      [](SeqpacketOptions& o, const std::string& v) { o.queue.frames = parse_number(v, 1, 65536); }},
 };
 

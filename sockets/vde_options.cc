@@ -35,8 +35,8 @@ mode_t enterable(mode_t mode) {
 
 constexpr mode_t kUnset = ~mode_t{0};
 
-constexpr OptionDoc kQueue{"queue", "1..65536", "128",
-                           "frames that wait for each slow reader, up to 1 MiB of them"};
+constexpr OptionDoc kQueue{"queue", "1..65536", "2048",
+                           "frames that wait for each slow reader, up to 2 MiB of them"};
 
 template <typename Options>
 void set_queue(Options& o, const std::string& v) {

@@ -253,6 +253,27 @@ TEST(DatagramSocket, AStuckReaderCostsItsOwnFramesOnlyAndGetsWhatWaits) {
   EXPECT_EQ(line.hear(), pattern(60));
 }
 
+TEST(DatagramSocket, ALongQueueGoesOutInShares) {
+  Line line(unix_pair(SOCK_DGRAM), {.frames = 1000, .bytes = std::size_t{1} << 20});
+  while (line.send({pattern(60)}) == 0) {
+  }
+  while (line.hear()) {
+  }
+  std::size_t waiting = line.counter("socket.waiting");
+  EXPECT_EQ(waiting, 1000u);
+  while (waiting != 0) {
+    ASSERT_TRUE(readable(line.epoll.get(), test::kPatienceMs)) << waiting;
+    EXPECT_TRUE(line.receive().empty());
+    const std::size_t left = line.counter("socket.waiting");
+    ASSERT_LT(left, waiting);
+    ASSERT_LE(waiting - left, 2 * sw::Burst::kFrames) << "others wait for their turn";
+    waiting = left;
+    while (line.hear()) {
+    }
+  }
+  EXPECT_FALSE(readable(line.epoll.get(), 0));
+}
+
 TEST(DatagramSocket, AReaderThatIsSlowGetsAFrameForEachThatItReads) {
   Line line(unix_pair(SOCK_DGRAM), {.frames = 10, .bytes = std::size_t{1} << 20});
   for (int refused = 0; refused < 1000;) refused += line.send({pattern(1500)}) != 0;

@@ -444,7 +444,7 @@ TEST(VdeDoor, AnIdleDoorNeverWakesUp) {
 TEST(VdeDoor, AStuckReaderHasItsOwnDropsOnly) {
   Net net;
   const auto a = net.join("a"), b = net.join("b"), stuck = net.join("stuck");
-  constexpr std::uint64_t kFrames = 3000;
+  constexpr std::uint64_t kFrames = 6000;
   for (std::uint64_t i = 0; i < kFrames; ++i) {
     Bytes frame = ethernet(kAll, 0x020000000001, 1000);
     std::memcpy(&frame[14], &i, sizeof i);

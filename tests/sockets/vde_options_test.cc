@@ -38,7 +38,7 @@ TEST(VdeOptions, TheRest) {
   EXPECT_EQ(o.alias, "/tmp/bare");
   EXPECT_EQ(o.queue.frames, 7u);
   EXPECT_EQ(make_vde_door_options("/tmp/net", {{"group", "root"}}).access.group, 0u);
-  EXPECT_EQ(make_vde_door_options("/tmp/net", {}).queue.frames, 128u);
+  EXPECT_EQ(make_vde_door_options("/tmp/net", {}).queue.frames, 2048u);
 }
 
 TEST(VdeOptions, WhatIsWrongIsNamed) {
