@@ -118,6 +118,7 @@ sw::PortId Loop::admit(std::unique_ptr<sw::Port> port, std::string name,
     active_.reserve(switch_.port_count() + active_.size());
     watch(id, p);
   } catch (...) {
+    unwatch(p);
     switch_.remove(id);
     throw;
   }
@@ -128,14 +129,21 @@ sw::PortId Loop::admit(std::unique_ptr<sw::Port> port, std::string name,
 }
 
 void Loop::watch(sw::PortId id, sw::Port& port) {
-  if (port.poll_fd() < 0) return;
   epoll_event e{};
   // Edge-triggered: a doorbell that rang once needs no read, and an active port costs no wake-ups.
   // What sleeps between its turns need not look whether something is left.
   e.events = port.sleeps() ? EPOLLIN : EPOLLIN | EPOLLET;
   e.data.u64 = id;
-  if (epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, port.poll_fd(), &e) != 0)
-    throw_errno("watching a port", errno);
+  for (const int fd : {port.poll_fd(), port.side_fd()}) {
+    if (fd >= 0 && epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &e) != 0)
+      throw_errno("watching a port", errno);
+  }
+}
+
+void Loop::unwatch(const sw::Port& port) noexcept {
+  for (const int fd : {port.poll_fd(), port.side_fd()}) {
+    if (fd >= 0) epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, fd, nullptr);
+  }
 }
 
 bool Loop::remove(sw::PortId id) {
@@ -147,7 +155,7 @@ bool Loop::remove(sw::PortId id) {
 bool Loop::evict(sw::PortId id) noexcept {
   const auto port = switch_.remove(id);
   if (!port) return false;
-  if (port->poll_fd() >= 0) epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, port->poll_fd(), nullptr);
+  unwatch(*port);
   if (std::erase(visitors_, id) != 0) count_visitors();
   // active_ keeps it until the end of the turn, which may be under way.
   return true;

@@ -81,6 +81,7 @@ class Loop {
   bool evict(sw::PortId id) noexcept;
   void attend(sw::PortId id) noexcept;
   void watch(sw::PortId id, sw::Port& port);
+  void unwatch(const sw::Port& port) noexcept;
   void wake() noexcept;
   bool host_driven() const noexcept { return !options_.own_thread; }
 

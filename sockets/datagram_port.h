@@ -18,9 +18,11 @@ class DatagramPort : public sw::Port {
                const QueueLimits& limits)
       : peer_(std::move(peer)),
         epoll_(make_epoll()),
-        data_(std::move(socket), epoll_.get(), std::move(buffers), limits) {}
+        data_(std::move(socket), epoll_.get(), DatagramSocket::Watched::room, std::move(buffers),
+              limits) {}
 
-  int poll_fd() const noexcept override { return epoll_.get(); }
+  int poll_fd() const noexcept override { return data_.fd(); }
+  int side_fd() const noexcept override { return epoll_.get(); }
   bool link_up() const noexcept override { return !gone(); }
   bool gone() const noexcept override { return data_.closed(); }
   bool sleeps() const noexcept override { return true; }

@@ -28,10 +28,11 @@ constexpr unsigned kMostSkips = 63;
 
 }  // namespace
 
-DatagramSocket::DatagramSocket(Fd socket, int epoll, std::shared_ptr<DatagramBuffers> buffers,
-                               const QueueLimits& limits)
+DatagramSocket::DatagramSocket(Fd socket, int epoll, Watched watched,
+                               std::shared_ptr<DatagramBuffers> buffers, const QueueLimits& limits)
     : socket_(std::move(socket)),
       epoll_(epoll),
+      watched_(watched),
       buffers_(std::move(buffers)),
       queue_(limits.bytes, limits.frames),
       usual_length_(limits.frames) {
@@ -44,6 +45,7 @@ DatagramSocket::DatagramSocket(Fd socket, int epoll, std::shared_ptr<DatagramBuf
   // As far as the host allows: the default holds a 64 KiB frame as well.
   if (getsockopt(socket_.get(), SOL_SOCKET, SO_SNDBUF, &room, &size) == 0 && room < 2 * kSendBuffer)
     setsockopt(socket_.get(), SOL_SOCKET, SO_SNDBUF, &kSendBuffer, sizeof kSendBuffer);
+  if (watched_ == Watched::room) return;
   epoll_event e{};
   e.events = EPOLLIN;
   if (epoll_ctl(epoll_, EPOLL_CTL_ADD, socket_.get(), &e) != 0)
@@ -66,13 +68,15 @@ bool DatagramSocket::find_again() noexcept {
 
 void DatagramSocket::watch_room(bool on) noexcept {
   epoll_event e{};
-  e.events = EPOLLIN | (on ? EPOLLOUT : 0u);
-  epoll_ctl(epoll_, EPOLL_CTL_MOD, socket_.get(), &e);
-  waiting_ = on;
+  const bool all = watched_ == Watched::all;
+  e.events = (all ? EPOLLIN : 0u) | (on ? EPOLLOUT : 0u);
+  const int what = all ? EPOLL_CTL_MOD : on ? EPOLL_CTL_ADD : EPOLL_CTL_DEL;
+  // Without memory for it, the next frame either way has another try.
+  waiting_ = epoll_ctl(epoll_, what, socket_.get(), &e) == 0 && on;
 }
 
 void DatagramSocket::receive(sw::Burst& burst, Instant now) noexcept {
-  if (waiting_) drain();
+  if (!queue_.empty()) drain();
   if (closed_) return;
   assert(!buffers_->lent);
   const bool alone = now - last_ > kPause && !full_;
@@ -243,7 +247,7 @@ void DatagramSocket::drain() noexcept {
     unsent_ += lost;
     queue_.pop(lost);
   }
-  watch_room(false);
+  if (waiting_) watch_room(false);
 }
 
 bool DatagramSocket::arm() noexcept {

@@ -32,15 +32,22 @@ struct QueueLimits {
 
 class DatagramSocket {
  public:
-  /// Takes a socket that is connected to its peer: UNIX SOCK_DGRAM or SOCK_SEQPACKET, or UDP. Adds
-  /// it to `epoll`, the port's, which outlives it: that is readable while frames are there, and
-  /// while frames that wait may go. Throws Error.
-  DatagramSocket(Fd socket, int epoll, std::shared_ptr<DatagramBuffers> buffers,
+  /// What of the socket makes the port's epoll descriptor readable.
+  enum class Watched {
+    all,   ///< that frames are there, and that frames that wait may go
+    room,  ///< the latter alone: whoever runs the port watches fd() for frames
+  };
+
+  /// Takes a socket that is connected to its peer: UNIX SOCK_DGRAM or SOCK_SEQPACKET, or UDP.
+  /// `epoll`, the port's, outlives it. Throws Error.
+  DatagramSocket(Fd socket, int epoll, Watched watched, std::shared_ptr<DatagramBuffers> buffers,
                  const QueueLimits& limits);
   ~DatagramSocket();
   DatagramSocket(const DatagramSocket&) = delete;
   DatagramSocket& operator=(const DatagramSocket&) = delete;
 
+  /// Readable while frames are there.
+  int fd() const noexcept { return socket_.get(); }
   /// Lends what came, until release().
   void receive(sw::Burst& burst, Instant now) noexcept;
   void release() noexcept;
@@ -77,7 +84,8 @@ class DatagramSocket {
   void receive_failed(int error) noexcept;
 
   Fd socket_;
-  int epoll_;
+  const int epoll_;
+  const Watched watched_;
   const sockaddr* address_ = nullptr;
   socklen_t address_size_ = 0;
   std::shared_ptr<DatagramBuffers> buffers_;

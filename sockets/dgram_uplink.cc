@@ -48,7 +48,8 @@ DgramUplink::DgramUplink(const DgramOptions& o, const Log& log)
   }
   Fd s = end();
   if (connect(s.get(), address_.generic(), address_.size) != 0) throw_errno(address_.text, errno);
-  data_ = std::make_unique<DatagramSocket>(std::move(s), epoll_.get(), buffers_, options_.queue);
+  data_ = std::make_unique<DatagramSocket>(std::move(s), epoll_.get(), DatagramSocket::Watched::all,
+                                           buffers_, options_.queue);
 }
 
 DgramUplink::~DgramUplink() = default;
@@ -78,7 +79,8 @@ void DgramUplink::dial() noexcept {
     Fd s = end();
     if (connect(s.get(), address_.generic(), address_.size) != 0)
       return failed(std::strerror(errno));
-    data_ = std::make_unique<DatagramSocket>(std::move(s), epoll_.get(), buffers_, options_.queue);
+    data_ = std::make_unique<DatagramSocket>(
+        std::move(s), epoll_.get(), DatagramSocket::Watched::all, buffers_, options_.queue);
     data_->follow(address_.generic(), address_.size);
   } catch (const std::exception& e) {
     return failed(e.what());

@@ -178,7 +178,8 @@ std::unique_ptr<DatagramSocket> VdeCable::plug_in() {
     socket.reset(ends[0]);
     relay_.reset(ends[1]);
   }
-  return std::make_unique<DatagramSocket>(std::move(socket), epoll_, buffers_, options_.queue);
+  return std::make_unique<DatagramSocket>(std::move(socket), epoll_, DatagramSocket::Watched::all,
+                                          buffers_, options_.queue);
 }
 
 void VdeCable::tell(std::unique_ptr<DatagramSocket> socket) noexcept {

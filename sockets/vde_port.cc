@@ -90,7 +90,8 @@ VdePort::VdePort(VdeClient client, std::shared_ptr<VdeFolder> folder,
     set_access(path_.path(), client_.peer.uid, access.group, access.mode & 0700, "its port");
   else
     set_access(path_.path(), static_cast<uid_t>(-1), access.group, access.mode, "its port");
-  data_ = std::make_unique<DatagramSocket>(std::move(s), epoll_.get(), std::move(buffers), limits);
+  data_ = std::make_unique<DatagramSocket>(
+      std::move(s), epoll_.get(), DatagramSocket::Watched::room, std::move(buffers), limits);
   watch(epoll_, client_.control.get());
   const ssize_t n = ::send(client_.control.get(), &bound.address, sizeof bound.address,
                            MSG_NOSIGNAL | MSG_DONTWAIT);

@@ -35,7 +35,8 @@ class VdePort final : public sw::Port {
           std::shared_ptr<DatagramBuffers> buffers, const QueueLimits& limits);
   ~VdePort() override;
 
-  int poll_fd() const noexcept override { return epoll_.get(); }
+  int poll_fd() const noexcept override { return data_->fd(); }
+  int side_fd() const noexcept override { return epoll_.get(); }
   bool link_up() const noexcept override { return !gone_; }
   bool gone() const noexcept override { return gone_; }
   bool sleeps() const noexcept override { return true; }

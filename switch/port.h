@@ -35,6 +35,9 @@ class Port {
   /// Readable (level or edge; see sleeps()) after arm() as soon as receive() would lend frames or
   /// work is due. -1: never. The port owns it.
   virtual int poll_fd() const noexcept = 0;
+  /// As poll_fd(), for what is rarer than frames: so that each frame wakes up one descriptor alone
+  /// and not one inside another. -1: there is none.
+  virtual int side_fd() const noexcept { return -1; }
 
   /// What send() takes unfinished. May change between bursts.
   virtual Offloads offloads() const noexcept { return {}; }

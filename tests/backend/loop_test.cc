@@ -163,6 +163,72 @@ TEST_P(LoopTest, APortThatCannotBeWatchedIsNotKept) {
   EXPECT_EQ(ports, 0u);
 }
 
+/// A port with two descriptors, which others hold, too.
+class SidePort final : public sw::Port {
+ public:
+  SidePort(int frames, int side, int* turns) : frames_(frames), side_(side), turns_(turns) {}
+  int poll_fd() const noexcept override { return frames_; }
+  int side_fd() const noexcept override { return side_; }
+  bool sleeps() const noexcept override { return true; }
+  void receive(sw::Burst&, Instant) noexcept override {
+    ++*turns_;
+    eventfd_t count;
+    for (const int fd : {frames_, side_}) eventfd_read(fd, &count);
+  }
+  void release() noexcept override {}
+  std::size_t send(std::span<const sw::Frame* const>, Instant) noexcept override { return 0; }
+  bool flush(Instant) noexcept override { return false; }
+  bool arm(Instant) noexcept override { return true; }
+
+ private:
+  const int frames_, side_;
+  int* const turns_;
+};
+
+/// A loop that the test runs, and descriptors for a port of it.
+class SideTest : public ::testing::Test {
+ protected:
+  static Fd event() { return Fd(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)); }
+  static Loop::Options host_driven() {
+    Loop::Options o;
+    o.own_thread = false;
+    return o;
+  }
+  bool has_work() const {
+    pollfd p{loop.fd(), POLLIN, 0};
+    return poll(&p, 1, 0) == 1;
+  }
+  /// How often the port had a turn when the descriptor was written to.
+  int turns_by(const Fd& fd) {
+    for (int i = 0; has_work() && i < 10; ++i) loop.dispatch();
+    turns = 0;
+    eventfd_write(fd.get(), 1);
+    if (has_work()) loop.dispatch();
+    return turns;
+  }
+  int turns = 0;
+  Fd frames = event(), side = event();
+  Loop loop{host_driven()};
+};
+
+TEST_F(SideTest, EitherDescriptorGivesThePortATurn) {
+  const sw::PortId id =
+      loop.add(std::make_unique<SidePort>(frames.get(), side.get(), &turns), "both");
+  EXPECT_EQ(turns_by(frames), 1);
+  EXPECT_EQ(turns_by(side), 1);
+  ASSERT_TRUE(loop.remove(id));
+  EXPECT_EQ(turns_by(frames), 0);
+  EXPECT_FALSE(has_work());
+  EXPECT_EQ(turns_by(side), 0);
+  EXPECT_FALSE(has_work());
+}
+
+TEST_F(SideTest, OneThatCannotBeWatchedTakesTheOtherWithIt) {
+  EXPECT_THROW(loop.add(std::make_unique<SidePort>(frames.get(), 1 << 30, &turns), "bad"), Error);
+  EXPECT_EQ(turns_by(frames), 0);
+  EXPECT_FALSE(has_work());
+}
+
 TEST(LoopThreadTest, CallsFromSeveralThreads) {
   Loop loop(Loop::Options{});
   constexpr unsigned kThreads = 4;

@@ -123,8 +123,9 @@ TEST_P(Disturbed, ADatagramSocketCountsWhatItLoses) {
   int fds[2];
   ASSERT_EQ(socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds), 0);
   const auto buffers = std::make_shared<sockets::DatagramBuffers>();
-  sockets::DatagramSocket from(Fd{fds[0]}, epolls[0].get(), buffers, {});
-  sockets::DatagramSocket to(Fd{fds[1]}, epolls[1].get(),
+  constexpr auto kAll = sockets::DatagramSocket::Watched::all;
+  sockets::DatagramSocket from(Fd{fds[0]}, epolls[0].get(), kAll, buffers, {});
+  sockets::DatagramSocket to(Fd{fds[1]}, epolls[1].get(), kAll,
                              std::make_shared<sockets::DatagramBuffers>(), {});
   auto burst = std::make_unique<sw::Burst>();
   std::vector<Bytes> taken, got;

@@ -55,9 +55,10 @@ std::pair<Fd, Fd> udp_pair() {
 /// One end is ours, the other is held by the test.
 struct Line {
   explicit Line(std::pair<Fd, Fd> ends, const QueueLimits& limits = {},
-                std::shared_ptr<DatagramBuffers> buffers = std::make_shared<DatagramBuffers>())
+                std::shared_ptr<DatagramBuffers> buffers = std::make_shared<DatagramBuffers>(),
+                DatagramSocket::Watched watched = DatagramSocket::Watched::all)
       : far(std::move(ends.second)),
-        near(std::move(ends.first), epoll.get(), std::move(buffers), limits) {}
+        near(std::move(ends.first), epoll.get(), watched, std::move(buffers), limits) {}
 
   bool say(const Bytes& frame) const {
     return ::send(far.get(), frame.data(), frame.size(), MSG_NOSIGNAL | MSG_DONTWAIT) ==
@@ -251,6 +252,27 @@ TEST(DatagramSocket, AStuckReaderCostsItsOwnFramesOnlyAndGetsWhatWaits) {
   EXPECT_FALSE(readable(line.epoll.get(), 0)) << "room is of no interest when nothing waits";
   EXPECT_EQ(line.send({pattern(60)}), 0u);
   EXPECT_EQ(line.hear(), pattern(60));
+}
+
+TEST(DatagramSocket, WhoAsksForRoomAloneIsToldOfNoFrames) {
+  Line line(unix_pair(SOCK_DGRAM), {.frames = 10, .bytes = std::size_t{1} << 20},
+            std::make_shared<DatagramBuffers>(), DatagramSocket::Watched::room);
+  ASSERT_TRUE(line.say(pattern(60)));
+  EXPECT_FALSE(readable(line.epoll.get(), 0));
+  EXPECT_TRUE(readable(line.near.fd(), 0));
+  EXPECT_EQ(line.receive().size(), 1u);
+  for (unsigned round = 1; round <= 2; ++round) {
+    while (line.send({pattern(1500)}) == 0) {
+    }
+    EXPECT_FALSE(readable(line.epoll.get(), 0));
+    while (line.hear()) {
+    }
+    EXPECT_TRUE(readable(line.epoll.get(), test::kPatienceMs));
+    EXPECT_TRUE(line.receive().empty());
+    EXPECT_EQ(line.counter("socket.waiting"), 0u);
+    EXPECT_FALSE(readable(line.epoll.get(), 0)) << "room is of no interest when nothing waits";
+    EXPECT_EQ(line.counter("socket.queued"), 10u * round);
+  }
 }
 
 TEST(DatagramSocket, ALongQueueGoesOutInShares) {
