@@ -22,7 +22,7 @@ constexpr unsigned kMostFailures = 16;
 /// After as long without a look at the socket a frame is likely to come alone.
 constexpr Instant kPause = 20us;
 /// Of those that wait for room, how many may go in one turn: other ports have theirs.
-constexpr int kDrainBursts = 2;
+constexpr std::size_t kDrainFrames = 2 * DatagramBuffers::kFrames;
 /// Full queues, a burst each, between two tries to drain one whose reader does not read.
 constexpr unsigned kMostSkips = 63;
 
@@ -32,7 +32,7 @@ DatagramSocket::DatagramSocket(Fd socket, int epoll, Watched watched,
                                std::shared_ptr<DatagramBuffers> buffers, const QueueLimits& limits)
     : socket_(std::move(socket)),
       epoll_(epoll),
-      watched_(watched),
+      frames_(watched == Watched::all ? EPOLLIN : 0u),
       buffers_(std::move(buffers)),
       queue_(limits.bytes, limits.frames),
       usual_length_(limits.frames) {
@@ -45,9 +45,8 @@ DatagramSocket::DatagramSocket(Fd socket, int epoll, Watched watched,
   // As far as the host allows: the default holds a 64 KiB frame as well.
   if (getsockopt(socket_.get(), SOL_SOCKET, SO_SNDBUF, &room, &size) == 0 && room < 2 * kSendBuffer)
     setsockopt(socket_.get(), SOL_SOCKET, SO_SNDBUF, &kSendBuffer, sizeof kSendBuffer);
-  if (watched_ == Watched::room) return;
   epoll_event e{};
-  e.events = EPOLLIN;
+  e.events = frames_;
   if (epoll_ctl(epoll_, EPOLL_CTL_ADD, socket_.get(), &e) != 0)
     throw_errno("watching a socket", errno);
 }
@@ -68,14 +67,13 @@ bool DatagramSocket::find_again() noexcept {
 
 void DatagramSocket::watch_room(bool on) noexcept {
   epoll_event e{};
-  const bool all = watched_ == Watched::all;
-  e.events = (all ? EPOLLIN : 0u) | (on ? EPOLLOUT : 0u);
-  const int what = all ? EPOLL_CTL_MOD : on ? EPOLL_CTL_ADD : EPOLL_CTL_DEL;
-  // Without memory for it, the next frame either way has another try.
-  waiting_ = epoll_ctl(epoll_, what, socket_.get(), &e) == 0 && on;
+  e.events = frames_ | (on ? EPOLLOUT : 0u);
+  epoll_ctl(epoll_, EPOLL_CTL_MOD, socket_.get(), &e);
+  waiting_ = on;
 }
 
 void DatagramSocket::receive(sw::Burst& burst, Instant now) noexcept {
+  more_ = false;
   if (!queue_.empty()) drain();
   if (closed_) return;
   assert(!buffers_->lent);
@@ -236,23 +234,27 @@ bool DatagramSocket::try_to_drain() noexcept {
 }
 
 void DatagramSocket::drain() noexcept {
-  for (int bursts = 0; !queue_.empty(); ++bursts) {
-    if (bursts == kDrainBursts) return;  // there is room yet, so the next turn is at once
+  for (std::size_t gone = 0; !queue_.empty();) {
+    more_ = gone >= kDrainFrames;
+    if (more_) return;
     const std::size_t n = std::min(queue_.size(), DatagramBuffers::kFrames);
     for (std::size_t i = 0; i < n; ++i) buffers_->put(i, queue_.at(i));
     Failure why;
-    queue_.pop(write(n, why));
+    const std::size_t went = write(n, why);
+    queue_.pop(went);
     if (why == Failure::full) return;
     const std::size_t lost = why == Failure::frame ? 1 : why == Failure::all ? queue_.size() : 0;
     unsent_ += lost;
     queue_.pop(lost);
+    gone += went + lost;
   }
   if (waiting_) watch_room(false);
 }
 
 bool DatagramSocket::arm() noexcept {
   queue_.trim();
-  return !full_ || closed_;
+  // The kernel tells of no room before most of what it holds was read, though there may be some.
+  return (!full_ && !more_) || closed_;
 }
 
 void DatagramSocket::report(const CounterSink& sink) const {

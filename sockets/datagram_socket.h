@@ -85,7 +85,7 @@ class DatagramSocket {
 
   Fd socket_;
   const int epoll_;
-  const Watched watched_;
+  const unsigned frames_;  ///< EPOLLIN where frames are watched for
   const sockaddr* address_ = nullptr;
   socklen_t address_size_ = 0;
   std::shared_ptr<DatagramBuffers> buffers_;
@@ -94,6 +94,7 @@ class DatagramSocket {
   bool ends_ = false;               ///< an empty message is the end, not a frame
   bool waiting_ = false;            ///< for room: EPOLLOUT is on
   bool full_ = false;               ///< the last burst was
+  bool more_ = false;               ///< waits although there may be room: it was enough for a turn
   bool closed_ = false, refused_ = false;
   Instant last_{};                      ///< when receive() was called
   unsigned failures_ = 0;               ///< of receiving, one after the other

@@ -2,29 +2,26 @@
 // dgram_options.cc - the tables of dgram's and bxhub's options.
 #include "sockets/dgram_options.h"
 
+#include "sockets/queue_option.h"
+
 namespace rp::sockets {
 namespace {
 
 /// bxhub has no more than six; this is what the ports above the lowest leave room for.
 constexpr unsigned kMostSessions = 64;
 
-constexpr OptionDoc kQueue = {"queue", "1..65536", "2048",
-                              "frames that wait for each slow reader, up to 2 MiB of them"};
-
 constexpr Option<DgramOptions> kDgram[] = {
     {{"local", "PATH|HOST:PORT", "", "of an uplink: the address that its peer sends to"},
      [](DgramOptions& o, const std::string& v) { o.local = v; }},
     {{"clients", "1..4096", "256", "of a door, at once"},
      [](DgramOptions& o, const std::string& v) { o.guests = parse_number(v, 1, 4096); }},
-    {kQueue,
-     [](DgramOptions& o, const std::string& v) { o.queue.frames = parse_number(v, 1, 65536); }},
+    {kQueueDoc, set_queue},
 };
 
 constexpr Option<BxhubOptions> kBxhub[] = {
     {{"clients", "1..64", "6", "of Bochs, at once; each takes two ports"},
      [](BxhubOptions& o, const std::string& v) { o.sessions = parse_number(v, 1, kMostSessions); }},
-    {kQueue,
-     [](BxhubOptions& o, const std::string& v) { o.queue.frames = parse_number(v, 1, 65536); }},
+    {kQueueDoc, set_queue},
 };
 
 }  // namespace

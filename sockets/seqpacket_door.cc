@@ -8,6 +8,7 @@
 #include "base/descriptors.h"
 #include "base/error.h"
 #include "sockets/datagram_port.h"
+#include "sockets/queue_option.h"
 
 namespace rp::sockets {
 namespace {
@@ -16,8 +17,7 @@ namespace {
 constexpr int kBacklog = 128;
 
 constexpr Option<SeqpacketOptions> kOptions[] = {
-    {{"queue", "1..65536", "2048", "frames that wait for each slow reader, up to 2 MiB of them"},
-     [](SeqpacketOptions& o, const std::string& v) { o.queue.frames = parse_number(v, 1, 65536); }},
+    {kQueueDoc, set_queue},
 };
 
 }  // namespace

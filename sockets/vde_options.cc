@@ -5,12 +5,10 @@
 #include <charconv>
 
 #include "base/account.h"
+#include "sockets/queue_option.h"
 
 namespace rp::sockets {
 namespace {
-
-/// Nothing is as long as this; each waits in memory of its own.
-constexpr unsigned kMostFrames = 65536;
 
 mode_t parse_mode(const std::string& v, unsigned most) {
   unsigned mode = 0;
@@ -35,14 +33,6 @@ mode_t enterable(mode_t mode) {
 
 constexpr mode_t kUnset = ~mode_t{0};
 
-constexpr OptionDoc kQueue{"queue", "1..65536", "2048",
-                           "frames that wait for each slow reader, up to 2 MiB of them"};
-
-template <typename Options>
-void set_queue(Options& o, const std::string& v) {
-  o.queue.frames = parse_number(v, 1, kMostFrames);
-}
-
 constexpr Option<VdeDoorOptions> kDoorOptions[] = {
     {{"mode", "OCTAL", "0600", "of the sockets: who may come in; as a group, 0660"},
      [](VdeDoorOptions& o, const std::string& v) { o.access.mode = parse_mode(v, 0777); }},
@@ -53,14 +43,14 @@ constexpr Option<VdeDoorOptions> kDoorOptions[] = {
     {{"sock", "PATH2", "",
       "listens on a bare socket as well, for clients that connect to the very path they are given"},
      [](VdeDoorOptions& o, const std::string& v) { o.alias = v; }},
-    {kQueue, set_queue},
+    {kQueueDoc, set_queue},
 };
 
 constexpr Option<VdeUplinkOptions> kUplinkOptions[] = {
     {{"wait", "on|off", "off",
       "starts without the network and joins it when it is there, as after each time it went"},
      [](VdeUplinkOptions& o, const std::string& v) { o.wait = parse_on_off(v); }},
-    {kQueue, set_queue},
+    {kQueueDoc, set_queue},
 };
 
 }  // namespace

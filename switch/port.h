@@ -32,11 +32,11 @@ class Port {
  public:
   virtual ~Port() = default;
 
-  /// Readable (level or edge; see sleeps()) after arm() as soon as receive() would lend frames or
-  /// work is due. -1: never. The port owns it.
+  /// This or side_fd() is readable (level or edge; see sleeps()) after arm() as soon as receive()
+  /// would lend frames or work is due. -1: never. The port owns it.
   virtual int poll_fd() const noexcept = 0;
-  /// As poll_fd(), for what is rarer than frames: so that each frame wakes up one descriptor alone
-  /// and not one inside another. -1: there is none.
+  /// Watched beside poll_fd(), so that a frame wakes up one descriptor alone and not one inside
+  /// another. -1: there is none.
   virtual int side_fd() const noexcept { return -1; }
 
   /// What send() takes unfinished. May change between bursts.

@@ -276,24 +276,65 @@ TEST(DatagramSocket, WhoAsksForRoomAloneIsToldOfNoFrames) {
 }
 
 TEST(DatagramSocket, ALongQueueGoesOutInShares) {
-  Line line(unix_pair(SOCK_DGRAM), {.frames = 1000, .bytes = std::size_t{1} << 20});
+  for (const std::size_t length : {60u, 1500u}) {
+    Line line(unix_pair(SOCK_DGRAM), {.frames = 1000, .bytes = std::size_t{2} << 20});
+    std::uint32_t heard = 0, taken = 0;
+    while (line.send({pattern(length, taken)}) == 0) ++taken;
+    const auto hear_all = [&] {
+      while (const auto frame = line.hear()) ASSERT_EQ(frame, pattern(length, heard++));
+    };
+    hear_all();
+    std::size_t waiting = line.counter("socket.waiting");
+    EXPECT_EQ(waiting, 1000u);
+    ASSERT_TRUE(readable(line.epoll.get(), test::kPatienceMs));
+    while (waiting != 0) {
+      EXPECT_TRUE(line.receive().empty());
+      const std::size_t left = line.counter("socket.waiting");
+      ASSERT_EQ(waiting - left, std::min(waiting, 2 * sw::Burst::kFrames));
+      // The kernel does not tell of room while this little is under way, so nothing else would.
+      EXPECT_EQ(line.near.arm(), left == 0) << "there is room for more, in the next turn";
+      waiting = left;
+      hear_all();
+    }
+    EXPECT_EQ(heard, taken);
+    EXPECT_FALSE(readable(line.epoll.get(), 0));
+  }
+}
+
+TEST(DatagramSocket, FramesThatFailAreAShareAsWell) {
+  Line line(unix_pair(SOCK_DGRAM), {.frames = 1000, .bytes = std::size_t{16} << 20});
+  const int room = 4096;
+  ASSERT_EQ(setsockopt(line.near.fd(), SOL_SOCKET, SO_SNDBUF, &room, sizeof room), 0);
+  while (line.counter("socket.waiting") == 0) line.send({pattern(1500)});
+  // The kernel takes none that is longer than all of its room.
+  for (int i = 0; i < 999; ++i) ASSERT_EQ(line.send({pattern(9000)}), 0u);
+  while (line.hear()) {
+  }
+  for (std::size_t waiting = line.counter("socket.waiting"); waiting != 0;) {
+    const std::uint64_t lost = line.counter("drop.unsent");
+    EXPECT_TRUE(line.receive().empty());
+    while (line.hear()) {
+    }
+    const std::size_t left = line.counter("socket.waiting");
+    ASSERT_LT(left, waiting);
+    ASSERT_LE(line.counter("drop.unsent") - lost, 2 * sw::Burst::kFrames);
+    waiting = left;
+  }
+  EXPECT_TRUE(line.near.arm());
+}
+
+TEST(DatagramSocket, AQueueThatIsCutShortLeavesNothingToDo) {
+  Line line(unix_pair(SOCK_DGRAM), {.frames = 1000, .bytes = std::size_t{2} << 20});
   while (line.send({pattern(60)}) == 0) {
   }
   while (line.hear()) {
   }
-  std::size_t waiting = line.counter("socket.waiting");
-  EXPECT_EQ(waiting, 1000u);
-  while (waiting != 0) {
-    ASSERT_TRUE(readable(line.epoll.get(), test::kPatienceMs)) << waiting;
-    EXPECT_TRUE(line.receive().empty());
-    const std::size_t left = line.counter("socket.waiting");
-    ASSERT_LT(left, waiting);
-    ASSERT_LE(waiting - left, 2 * sw::Burst::kFrames) << "others wait for their turn";
-    waiting = left;
-    while (line.hear()) {
-    }
-  }
-  EXPECT_FALSE(readable(line.epoll.get(), 0));
+  line.receive();
+  EXPECT_FALSE(line.near.arm());
+  line.near.set_queue(1);
+  for (int turns = 0; turns < 2; ++turns) line.receive();
+  EXPECT_EQ(line.counter("socket.waiting"), 0u);
+  EXPECT_TRUE(line.near.arm());
 }
 
 TEST(DatagramSocket, AReaderThatIsSlowGetsAFrameForEachThatItReads) {
@@ -333,8 +374,11 @@ TEST(DatagramSocket, TheQueueGetsLongerAndShorterUnderAStuckReader) {
 }
 
 TEST(DatagramSocket, AReaderThatWentDelaysNothing) {
-  for (const int type : {SOCK_DGRAM, SOCK_SEQPACKET}) {
-    Line line(unix_pair(type));
+  using enum DatagramSocket::Watched;
+  for (const auto& [type, watched] :
+       {std::pair(SOCK_DGRAM, all), std::pair(SOCK_DGRAM, room), std::pair(SOCK_SEQPACKET, all),
+        std::pair(SOCK_SEQPACKET, room)}) {
+    Line line(unix_pair(type), {}, std::make_shared<DatagramBuffers>(), watched);
     while (line.send({pattern(1500)}) == 0 && line.counter("socket.waiting") == 0) {
     }
     ASSERT_GT(line.counter("socket.waiting"), 0u);

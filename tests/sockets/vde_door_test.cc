@@ -456,6 +456,16 @@ TEST(VdeDoor, AStuckReaderHasItsOwnDropsOnly) {
   }));
   EXPECT_GT(net.counter("stuck", "drop.queue-full"), 1000u);
   EXPECT_EQ(net.counter("b", "drop.queue-full"), 0u);
+  // It reads again: what was taken for it comes, the oldest first, and nothing else.
+  const std::uint64_t taken = net.counter("stuck", "out.frames");
+  for (std::uint64_t i = 0; i < taken; ++i) {
+    const auto frame = stuck->next();
+    ASSERT_EQ(frame.size(), 1000u) << i;
+    std::uint64_t number;
+    std::memcpy(&number, &frame[14], sizeof number);
+    ASSERT_EQ(number, i);
+  }
+  EXPECT_EQ(net.counter("stuck", "socket.waiting"), 0u);
 }
 
 TEST(VdeDoor, AThousandClients) {
