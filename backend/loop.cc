@@ -21,10 +21,9 @@ namespace {
 constexpr std::uint64_t kWakeupTag = ~std::uint64_t{0};
 /// libslirp resolves names and formats text on it; nothing of ours recurses.
 constexpr std::size_t kStack = std::size_t{512} << 10;
-/// Busy turns between two looks at what else woke up: commands, and ports that sleep.
-constexpr int kLookEvery = 8;
-/// The same in time: a turn of many frames through sockets takes that long alone.
-constexpr Instant kLookAfter = 100us;
+/// Busy time between two looks at what else woke up: commands, and ports that sleep. A look is a
+/// system call, which may take as long as ten frames; a sleeper waits longer for its core.
+constexpr Instant kLookAfter = 20us;
 /// Turns in one dispatch(): the host gets its loop back even under a flood.
 constexpr int kDispatchBudget = 64;
 
@@ -194,16 +193,14 @@ void Loop::attend(sw::PortId id) noexcept {
 }
 
 void Loop::activate(sw::PortId id, Instant now) noexcept {
-  for (Active& a : active_) {
-    if (a.id == id) {
-      a.last_work = now;
-      return;
-    }
-  }
   sw::Port* port = switch_.port(id);
   if (!port) return;
   port->disarm();
-  active_.push_back({id, now});  // reserved by add()
+  const auto known = std::ranges::find(active_, id, &Active::id);
+  if (known != active_.end())
+    known->last_work = now;
+  else
+    active_.push_back({id, now});  // reserved by add()
 }
 
 bool Loop::turn() noexcept {
@@ -245,11 +242,9 @@ void Loop::wait(int timeout_ms) noexcept {
 }
 
 void Loop::run() noexcept {
-  int turns_since_wait = 0;
   for (;;) {
-    if (active_.empty() || ++turns_since_wait >= kLookEvery || turned_ - looked_ >= kLookAfter) {
+    if (active_.empty() || turned_ - looked_ >= kLookAfter) {
       wait(active_.empty() ? -1 : 0);
-      turns_since_wait = 0;
       const std::lock_guard lock(mutex_);
       if (stop_) break;
     }

@@ -59,7 +59,7 @@ class Port {
   /// True: looking for work is a system call. So the port is armed after each turn instead of being
   /// polled for a while, and poll_fd() stays readable for as long as there is work.
   virtual bool sleeps() const noexcept { return false; }
-  /// Back to being polled.
+  /// Back to being polled; once more whenever a descriptor of its tells of something meanwhile.
   virtual void disarm() noexcept {}
 
   /// A door that listens: the port of the next emulator that came in, and its name; null: none

@@ -15,8 +15,6 @@ namespace {
 
 /// Connections that wait before the door; more are told to come again.
 constexpr int kBacklog = 128;
-/// Turns between two looks at the listener while the door is polled.
-constexpr unsigned kLookEvery = 64;
 
 bool ready(int fd) noexcept {
   pollfd p{fd, POLLIN, 0};
@@ -48,11 +46,12 @@ Door::~Door() = default;
 
 void Door::receive(sw::Burst&, Instant) noexcept {
   // A door that is polled with the rest must not cost them a system call a turn.
-  acceptor_.turn(turns_++ % kLookEvery == 0 ? Acceptor::kPerTurn : 0);
+  acceptor_.turn(std::exchange(look_, false) ? Acceptor::kPerTurn : 0);
 }
 
 std::unique_ptr<sw::Port> Door::accept(std::string& name) noexcept {
   while (Fd peer = acceptor_.next()) {
+    look_ = true;  // more may wait, and tell of themselves no more
     pid_t pid = 0;
     if (!is_ours(peer, pid)) {
       ++foreign_;

@@ -28,7 +28,7 @@ class Door final : public sw::Door {
   bool sleeps() const noexcept override { return false; }
   void receive(sw::Burst& burst, Instant now) noexcept override;
   bool arm(Instant now) noexcept override;
-  void disarm() noexcept override { turns_ = 0; }
+  void disarm() noexcept override { look_ = true; }
   std::unique_ptr<sw::Port> accept(std::string& name) noexcept override;
   void report(const CounterSink& sink) const override;
 
@@ -38,7 +38,7 @@ class Door final : public sw::Door {
   const std::shared_ptr<EventSignal> signal_ = EventSignal::shared();
   UnixListener listener_;
   Acceptor acceptor_;
-  unsigned turns_ = 0;
+  bool look_ = true;
   std::uint64_t joined_ = 0, foreign_ = 0;
 };
 

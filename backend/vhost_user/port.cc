@@ -20,8 +20,6 @@
 namespace rp::backend::vhost_user {
 namespace {
 
-/// Turns from one look at the sockets to the next, but for those that our descriptor woke us for.
-constexpr unsigned kLookEvery = 16;
 /// Between two attempts to reach a front end that does not listen yet, or to let one in.
 constexpr Instant kPause = 200ms;
 
@@ -165,13 +163,13 @@ void Port::hang_up() noexcept {
 /// Looks at what the descriptor woke us for.
 void Port::serve() noexcept {
   look_ = false;
-  turns_ = 0;
   std::array<epoll_event, 32> events;
   const int n = epoll_wait(epoll_.get(), events.data(), events.size(), 0);
   bool knocked = false, heard = false;
   for (int i = 0; i < n; ++i) {
     const int fd = events[static_cast<std::size_t>(i)].data.fd;
     if (fd < 0) continue;  // a kick, which is all it had to say
+    look_ = true;          // more may wait behind what is taken now, and tell of itself no more
     if (channel_ && fd == channel_->fd()) {
       heard = converse();
     } else if (fd == later_.get()) {
@@ -213,7 +211,7 @@ void Port::look_again() noexcept {
 }
 
 void Port::receive(sw::Burst& burst, Instant) noexcept {
-  if (look_ || ++turns_ == kLookEvery) serve();
+  if (look_) serve();
   if (device_.lost()) hang_up();
   announce(burst);
   // A queue that fills every burst would keep the others out: each comes first in its turn.

@@ -82,8 +82,7 @@ class Port final : public sw::Port {
   sw::Offloads offloads_;
   bool link_up_ = false;
 
-  bool look_ = true;
-  unsigned turns_ = 0;  ///< since the last look
+  bool look_ = true;  ///< at what the descriptor tells of
   std::array<std::uint8_t, 60> rarp_{};
   std::uint64_t connections_ = 0, protocol_faults_ = 0;
 };

@@ -229,6 +229,35 @@ TEST_F(SideTest, OneThatCannotBeWatchedTakesTheOtherWithIt) {
   EXPECT_FALSE(has_work());
 }
 
+/// A port that is always polled, and never looks at its descriptor.
+class PolledPort final : public sw::Port {
+ public:
+  PolledPort(int fd, int* told) : fd_(fd), told_(told) {}
+  int poll_fd() const noexcept override { return fd_; }
+  void receive(sw::Burst&, Instant) noexcept override {}
+  void release() noexcept override {}
+  std::size_t send(std::span<const sw::Frame* const>, Instant) noexcept override { return 0; }
+  bool flush(Instant) noexcept override { return false; }
+  bool arm(Instant) noexcept override { return false; }
+  void disarm() noexcept override { ++*told_; }
+
+ private:
+  const int fd_;
+  int* const told_;
+};
+
+TEST_F(SideTest, APolledPortIsToldOnceOfWhatComesToItsDescriptor) {
+  int told = 0;
+  loop.add(std::make_unique<PolledPort>(frames.get(), &told), "polled");
+  for (int i = 1; i <= 3; ++i) {
+    loop.dispatch();
+    EXPECT_EQ(told, i);
+    for (int n = 0; n < 3; ++n) loop.dispatch();
+    EXPECT_EQ(told, i) << "nothing new";
+    eventfd_write(frames.get(), 1);
+  }
+}
+
 TEST(LoopThreadTest, CallsFromSeveralThreads) {
   Loop loop(Loop::Options{});
   constexpr unsigned kThreads = 4;
