@@ -174,7 +174,7 @@ std::size_t Switch::turn(PortId id, Instant now) noexcept {
   Slot* from = find(id);
   if (!from) return 0;
   if (held_n_ != 0 && std::exchange(reviewed_, now) != now) review_held(now);
-  turn_ = {from, now, 0};
+  turn_ = {from, now, 0, 0, 0, kNoPort};
   from->port->receive(*burst_, now);
   forward_burst();
   from->port->release();
@@ -233,22 +233,31 @@ PortId Switch::learn_and_find(const Frame& f, Slot& from, Instant now) noexcept 
   if (from.policy.locked && !macs_.is_static(eth.src, vlan_, from.id))
     return drop(from, Drop::locked);
   if (hub_) return kFlood;
-  switch (macs_.learn(eth.src, vlan_, from.id, now)) {
+  const std::uint64_t source = MacTable::key_of(eth.src, vlan_);
+  const std::uint64_t destination = MacTable::key_of(eth.dst, vlan_);
+  if (source != turn_.source || destination != turn_.destination) {
+    turn_.source = learn(eth.src, from, now) ? source : 0;
+    turn_.destination = destination;
+    turn_.to = eth.dst.is_group() ? kNoPort : macs_.find(eth.dst, vlan_, now);
+  }
+  if (turn_.to == kNoPort) return kFlood;
+  return turn_.to == from.id ? drop(from, Drop::same_port) : turn_.to;
+}
+
+/// False: refused.
+bool Switch::learn(const Mac& source, Slot& from, Instant now) noexcept {
+  switch (macs_.learn(source, vlan_, from.id, now)) {
     case MacTable::Learned::moved:
       ++from.counters.mac_moves;
       guard_.moved(now);
-      break;
+      return true;
     case MacTable::Learned::refused:
       ++from.counters.mac_refused;
       if (macs_.hold() != Instant{}) guard_.moved(now);  // it would have
-      break;
+      return false;
     default:
-      break;
+      return true;
   }
-  if (eth.dst.is_group()) return kFlood;
-  const PortId to = macs_.find(eth.dst, vlan_, now);
-  if (to == kNoPort) return kFlood;
-  return to == from.id ? drop(from, Drop::same_port) : to;
 }
 
 /// Finds the frame's VLAN, under which it is learned, looked up and let out. False: the port is not

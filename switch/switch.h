@@ -178,6 +178,7 @@ class Switch {
   void forward_burst() noexcept;
   PortId classify(Frame& f, Slot& from, Instant now) noexcept;
   PortId learn_and_find(const Frame& f, Slot& from, Instant now) noexcept;
+  bool learn(const Mac& source, Slot& from, Instant now) noexcept;
   bool enter_vlan(const Frame& f, Slot& from) noexcept;
   void forward(const Frame& f, Slot& from, PortId to) noexcept;
   Passage passage(const Frame& f, const Slot& from, const Slot& to) noexcept;
@@ -231,6 +232,10 @@ class Switch {
     Slot* from;
     Instant now;
     std::size_t frames;  ///< that it has lent so far
+    /// Of the last frame that was learned and found: in the same turn the next one like it goes the
+    /// same way. 0: none.
+    std::uint64_t source, destination;
+    PortId to;
   } turn_{};             ///< whose turn it is
 };
 

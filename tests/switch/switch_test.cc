@@ -203,6 +203,75 @@ TEST_F(SwitchTest, ABurstIsOneSendAndOneFlush) {
   EXPECT_EQ(ports[1]->sent.size(), 64u);
 }
 
+/// A switch in which frames go many ways.
+class World : public test::SwitchFixture {
+ public:
+  World() {
+    for (int i = 0; i < 4; ++i) {
+      PortPolicy p;
+      p.isolated = i == 1 || i == 2;
+      if (i == 3) p.addresses = {{Mac{{2, 0, 0, 0, 0, 4}}, 0}};
+      add(p);
+    }
+    sw.addresses().set_hold(std::chrono::seconds(10));
+    sw.set_loop_guard(false);  // it probes once a turn
+  }
+  void TestBody() override {}
+  std::vector<Bytes> take(std::size_t port) {
+    std::vector<Bytes> got;
+    for (auto& [frame, offload] : std::exchange(ports[port]->sent, {}))
+      got.push_back(std::move(frame));
+    return got;
+  }
+  std::map<std::string, std::uint64_t> counters() const {
+    std::map<std::string, std::uint64_t> all;
+    sw.report([&](PortId id, const std::string&, std::string_view name, std::uint64_t v) {
+      all[std::to_string(id) + std::string(name)] = v;
+    });
+    return all;
+  }
+  using SwitchFixture::now;
+  using SwitchFixture::ports;
+  using SwitchFixture::run;
+  using SwitchFixture::send;
+};
+
+/// What a frame does must not hang on whether it came in one burst with others like it.
+TEST(SwitchBurstTest, ItsFramesGoWhereTheyWouldAlone) {
+  World together, alone;
+  std::mt19937 random(7);
+  for (int round = 0; round < 3000; ++round) {
+    const std::size_t port = random() % 4;
+    for (auto n = 1 + random() % 12; n > 0; --n) {
+      static constexpr std::uint64_t kSome[] = {kA, kB, kC, 0x020000000004, kAll};
+      Bytes frame = ethernet(kSome[random() % 5], kSome[random() % 4], 60 + random() % 4);
+      if (random() % 8 == 0) frame[12] = 0x81, frame[13] = 0, frame[14] = 0, frame[15] = 5;
+      for (auto times = 1 + random() % 3; times > 0; --times) {
+        together.ports[port]->inbound.emplace_back(frame, Offload{});
+        alone.send(port, frame);
+      }
+    }
+    together.run();
+    for (std::size_t i = 0; i < 4; ++i) {
+      ASSERT_EQ(together.take(i), alone.take(i)) << round << ": port " << i;
+    }
+    ASSERT_EQ(together.counters(), alone.counters()) << round;
+    const Instant later{random() % 3 == 0 ? std::chrono::seconds(random() % 8) : 0s};
+    together.now += later, alone.now += later;
+  }
+}
+
+TEST_F(SwitchTest, EachTurnLearnsAnew) {
+  add(), add();
+  for (std::size_t i = 0; i < 4; ++i) send(i % 2, ethernet(kB, kA));
+  EXPECT_EQ(counter(0, "mac.moves"), 1u);
+  EXPECT_EQ(counter(1, "mac.moves"), 2u);
+  now += 400s;
+  send(1, ethernet(kB, kA));
+  send(0, ethernet(kA, kB));
+  EXPECT_EQ(counter(0, "in.flooded"), 2u) << "it was heard of just now";
+}
+
 TEST_F(SwitchTest, ARemovedPortIsForgottenByAll) {
   add(), add(), add();
   send(0, ethernet(kAll, kA));
