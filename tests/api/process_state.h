@@ -9,15 +9,11 @@ extern "C" {
 
 struct process_state {
   long descriptors;
-  long threads;
+  long threads;  /* a thread that was joined is none, whether or not the kernel still lists it */
   long mappings; /* lines of /proc/self/maps; always 0 under a sanitizer, which maps on its own */
 };
 
 struct process_state process_state_now(void);
-
-/* Waits a moment for `threads` to fall to that of `expected`: a joined thread may still be listed.
- * Then returns the state. */
-struct process_state process_state_settled(struct process_state expected);
 
 #ifdef __cplusplus
 }

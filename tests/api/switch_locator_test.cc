@@ -171,7 +171,7 @@ TEST_F(SwitchLocator, CloseLeavesNothingBehind) {
     ASSERT_GT(send(a, f), 0);
     EXPECT_TRUE(next(b) == f);
   }
-  const process_state after = process_state_settled(before);
+  const process_state after = process_state_now();
   EXPECT_EQ(after.descriptors, before.descriptors);
   EXPECT_EQ(after.threads, before.threads);
   EXPECT_EQ(after.mappings, before.mappings);

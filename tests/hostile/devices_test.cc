@@ -58,7 +58,7 @@ TEST(NoFreeMinor, IsToldAndLeavesNothing) {
     EXPECT_TRUE(contains(err.message, "macvtap:p0: making a macvtap device: Invalid argument"))
         << err.message;
     EXPECT_TRUE(contains(err.message, "no minor is free")) << err.message;
-    const process_state after = process_state_settled(before);
+    const process_state after = process_state_now();
     EXPECT_EQ(after.descriptors, before.descriptors);
     EXPECT_EQ(after.threads, before.threads);
     EXPECT_FALSE(there("macvtap0"));

@@ -103,7 +103,7 @@ void Emulators::kill_again_and_again(std::size_t rounds,
     })) << "round "
         << i;
   }
-  const process_state after = process_state_settled(before);
+  const process_state after = process_state_now();
   EXPECT_EQ(after.descriptors, before.descriptors);
   EXPECT_EQ(after.threads, before.threads);
   // The allocator may have taken one more piece.

@@ -13,8 +13,7 @@ namespace rp::test {
 /// Returns how often the open was refused.
 inline unsigned refused_opens(const char* locator, void (*fail)(unsigned), bool (*failed)()) {
   open_plug(locator);  // what the first one keeps for good
-  const process_state before =
-      process_state_settled({.descriptors = 0, .threads = 1, .mappings = 0});
+  const process_state before = process_state_now();
   unsigned n = 1, refused = 0;
   for (bool reached = true; reached && !testing::Test::HasFailure(); ++n) {
     EXPECT_LT(n, 2000u);
@@ -34,7 +33,7 @@ inline unsigned refused_opens(const char* locator, void (*fail)(unsigned), bool 
       EXPECT_EQ(plug, nullptr);
       ++refused;
     }
-    const process_state after = process_state_settled(before);
+    const process_state after = process_state_now();
     EXPECT_EQ(after.descriptors, before.descriptors) << "call " << n;
     EXPECT_EQ(after.threads, before.threads) << "call " << n;
     EXPECT_TRUE(open_plug(locator)) << "a second try";

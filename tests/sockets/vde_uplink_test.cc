@@ -329,7 +329,7 @@ TEST_F(VdeUplinkTest, LeavesNothingBehind) {
   world_.data.reset();
   world_.control.reset();
   EXPECT_EQ(world_.opens, world_.closes + 2) << "two could not be opened";
-  const process_state after = process_state_settled(before);
+  const process_state after = process_state_now();
   EXPECT_EQ(after.descriptors, before.descriptors);
   EXPECT_EQ(after.threads, before.threads);
 }

@@ -119,7 +119,7 @@ TEST_F(DoorTest, ThreeHundredPlugsAtOnce) {
     plugs.clear();
     EXPECT_TRUE(alone(hall));
   }
-  const process_state after = process_state_settled(before);
+  const process_state after = process_state_now();
   EXPECT_EQ(after.descriptors, before.descriptors);
   EXPECT_EQ(after.threads, before.threads);
   EXPECT_EQ(setrlimit(RLIMIT_NOFILE, &usual), 0);
@@ -171,7 +171,7 @@ TEST_F(DoorTest, WhoVanishesInTheHandshakeIsForgotten) {
   const Fd silent = knock();
   expect_service();
   EXPECT_TRUE(soon([&] { return hall.ports().size() == 2; }));
-  const process_state after = process_state_settled(before);
+  const process_state after = process_state_now();
   EXPECT_EQ(after.descriptors, before.descriptors + 3) << "the silent one, its port's two";
 }
 

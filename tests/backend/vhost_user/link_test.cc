@@ -478,7 +478,7 @@ TEST_F(LinkTest, LeavesNothingBehind) {
     }
     ASSERT_TRUE(soon([&] { return hall.ports().size() == 1; }));
   }
-  const process_state after = process_state_settled(before);
+  const process_state after = process_state_now();
   EXPECT_EQ(after.descriptors, before.descriptors);
   EXPECT_EQ(after.threads, before.threads);
   EXPECT_EQ(after.mappings, before.mappings);
