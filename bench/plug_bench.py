@@ -10,7 +10,7 @@ take a frame, while one frame in 64 is for everybody.
 import sys
 
 from vde_bench import Broadcasts, Cell, Stuck, VdeSwitch, compare, parser_of
-from vhost_bench import BUILD, BackEnd
+from vhost_bench import BUILD, POLL_FOREVER_US, BackEnd, polling
 
 
 class Plugs(BackEnd):
@@ -21,7 +21,7 @@ class Plugs(BackEnd):
 
     def command(self):
         return ["env", f"XDG_RUNTIME_DIR={self.directory}", BUILD / "tools" / "ringplug", "switch",
-                "bench", "--mac-entries=65536"]
+                "bench", "--mac-entries=65536", *polling(self.cell)]
 
     def generator(self):
         return ["env", f"XDG_RUNTIME_DIR={self.directory}", BUILD / "bench" / "plug_gen",
@@ -32,6 +32,8 @@ CELLS = [
     Cell("as many as go, 60 B", ["--flood", "--size", 60], ("frames/s", "lost")),
     Cell("as many as go, 1500 B", ["--flood", "--size", 1500], ("frames/s", "lost")),
     Cell("one at a time, 60 B", ["--interval-us", 50, "--size", 60], ("p50", "p99")),
+    Cell("one at a time, 60 B, polling", ["--interval-us", 50, "--size", 60], ("p50", "p99"),
+         poll_us=POLL_FOREVER_US),
 ]
 
 

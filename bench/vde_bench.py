@@ -63,10 +63,11 @@ class BesideStuck(Stuck, Door):
 
 
 class Cell:
-    """One line: what the clients do, and what is read off."""
+    """One line: what the clients do, what is read off, and how long a switch of ours polls."""
 
-    def __init__(self, name, generator, figures):
+    def __init__(self, name, generator, figures, poll_us=None):
         self.name, self.generator, self._figures = name, generator, figures
+        self.poll_us = poll_us
 
     def figures(self, sample):
         """{(what, unit): value}, the switch's CPU time per frame last."""

@@ -130,13 +130,18 @@ class BackEnd:
         return command + ([] if self.huge else ["--no-huge"])
 
 
+def polling(cell):
+    """What tells a switch of ours how long to poll rings before it sleeps, where a cell says it."""
+    return [] if cell.poll_us is None else ["--poll-us", cell.poll_us]
+
+
 class Ringplug(BackEnd):
     name = "ringplug"
 
     def command(self):
-        poll = [] if self.cell.poll_us is None else ["--poll-us", self.cell.poll_us]
         doors = [f"--door=vhost-user:{s}" for s in self.sockets()]
-        return [BUILD / "tools" / "ringplug", "switch", f"bench-{os.getpid()}", *doors, *poll]
+        return [BUILD / "tools" / "ringplug", "switch", f"bench-{os.getpid()}", *doors,
+                *polling(self.cell)]
 
     def ready(self, output):
         return "ready" in output.read_text(errors="replace").split() and super().ready(output)
