@@ -58,10 +58,6 @@ class MacTable {
   Instant hold() const noexcept { return std::chrono::seconds(hold_); }
   /// How many slots the slowest lookup of an address that is there looks at.
   std::size_t longest_lookup() const noexcept;
-  /// An address and its VLAN: 0 of none but the zero address without one.
-  static std::uint64_t key_of(const Mac& mac, std::uint16_t vlan) noexcept {
-    return (std::uint64_t{vlan} << 48) | mac.value();
-  }
   /// Most entries.
   std::size_t capacity() const noexcept { return max_; }
 
@@ -87,6 +83,9 @@ class MacTable {
   static constexpr std::uint32_t kStatic = ~std::uint32_t{0};
   static std::uint32_t seconds(Instant t) noexcept {
     return static_cast<std::uint32_t>(t / std::chrono::seconds(1));
+  }
+  static std::uint64_t key_of(const Mac& mac, std::uint16_t vlan) noexcept {
+    return (std::uint64_t{vlan} << 48) | mac.value();
   }
   bool stale(const Slot& s, std::uint32_t now_s) const noexcept {
     return now_s - s.seen_s > ageing_ && s.seen_s != kStatic;

@@ -174,7 +174,7 @@ std::size_t Switch::turn(PortId id, Instant now) noexcept {
   Slot* from = find(id);
   if (!from) return 0;
   if (held_n_ != 0 && std::exchange(reviewed_, now) != now) review_held(now);
-  turn_ = {from, now, 0, 0, 0, kNoPort};
+  turn_ = {from, now, 0};
   from->port->receive(*burst_, now);
   forward_burst();
   from->port->release();
@@ -188,12 +188,12 @@ void Switch::forward_burst() noexcept {
   Slot& from = *turn_.from;
   if (policies_) forms_->clear();
   index_ = 0;
+  way_ = {};
   for (Frame& f : burst_->frames()) {
     f.ingress = from.id;
     ++from.counters.frames_in;
     from.counters.bytes_in += f.len;
-    const PortId to = classify(f, from, turn_.now);
-    if (to != kNoPort) forward(f, from, to);
+    if (admit(f, from, turn_.now)) classify(f, from, turn_.now);
     ++index_;
   }
   for (std::size_t i = 0; i < targets_n_; ++i) deliver(slots_[port_slot(targets_[i])], turn_.now);
@@ -207,23 +207,49 @@ PortId Switch::drop(Slot& slot, Drop why) noexcept {
   return kNoPort;
 }
 
-PortId Switch::classify(Frame& f, Slot& from, Instant now) noexcept {
-  if (f.len < kMinFrame) return drop(from, Drop::runt);
-  if (f.len > kMaxFrame) return drop(from, Drop::oversize);
-  if (from.held) return take_held(f, from, now);
-  if (!check_offload(f)) return drop(from, Drop::bad_offload);
-  return learn_and_find(f, from, now);
+/// False: dropped, whatever its addresses say.
+bool Switch::admit(Frame& f, Slot& from, Instant now) noexcept {
+  if (f.len < kMinFrame)
+    drop(from, Drop::runt);
+  else if (f.len > kMaxFrame)
+    drop(from, Drop::oversize);
+  else if (from.held)
+    take_held(f, from, now);
+  else if (!check_offload(f))
+    drop(from, Drop::bad_offload);
+  else
+    return true;
+  return false;
 }
 
 /// Probes alone are heard where nothing passes.
-PortId Switch::take_held(const Frame& f, Slot& from, Instant now) noexcept {
+void Switch::take_held(const Frame& f, Slot& from, Instant now) noexcept {
   take_probe(f, from, now);
-  return drop(from, Drop::loop);
+  drop(from, Drop::loop);
+}
+
+Switch::Flow Switch::flow_of(const Frame& f) noexcept {
+  // Loads that cross none of the stores that the head was copied with, which they would wait for.
+  Flow flow;
+  std::uint32_t source_end;
+  std::uint16_t type;
+  std::memcpy(&flow.front, f.head.data(), 8);
+  std::memcpy(&source_end, f.head.data() + 8, 4);
+  std::memcpy(&type, f.head.data() + 12, 2);
+  flow.back = source_end | std::uint64_t{type} << 32;
+  return flow;
+}
+
+void Switch::classify(const Frame& f, Slot& from, Instant now) noexcept {
+  if (flow_of(f) == way_.flow) return pass_on(f, from, *way_.to);
+  way_ = {};
+  const PortId to = learn_and_find(f, from, now);
+  if (to != kNoPort) forward(f, from, to);
 }
 
 PortId Switch::learn_and_find(const Frame& f, Slot& from, Instant now) noexcept {
   EthHeader eth;
-  std::memcpy(&eth, f.head.data(), sizeof eth);  // classify() has seen that it is there
+  std::memcpy(&eth, f.head.data(), sizeof eth);  // admit() has seen that it is there
   if (eth.src.is_group() || eth.src.is_zero()) return drop(from, Drop::bad_source);
   if (eth.dst.is_group()) {
     if (is_link_constrained(eth.dst) && !hub_) return drop(from, Drop::reserved_address);
@@ -233,15 +259,14 @@ PortId Switch::learn_and_find(const Frame& f, Slot& from, Instant now) noexcept 
   if (from.policy.locked && !macs_.is_static(eth.src, vlan_, from.id))
     return drop(from, Drop::locked);
   if (hub_) return kFlood;
-  const std::uint64_t source = MacTable::key_of(eth.src, vlan_);
-  const std::uint64_t destination = MacTable::key_of(eth.dst, vlan_);
-  if (source != turn_.source || destination != turn_.destination) {
-    turn_.source = learn(eth.src, from, now) ? source : 0;
-    turn_.destination = destination;
-    turn_.to = eth.dst.is_group() ? kNoPort : macs_.find(eth.dst, vlan_, now);
-  }
-  if (turn_.to == kNoPort) return kFlood;
-  return turn_.to == from.id ? drop(from, Drop::same_port) : turn_.to;
+  const bool learned = learn(eth.src, from, now);
+  if (eth.dst.is_group()) return kFlood;
+  const PortId to = macs_.find(eth.dst, vlan_, now);
+  if (to == kNoPort) return kFlood;
+  if (to == from.id) return drop(from, Drop::same_port);
+  // What a tag says is not among what is compared, and a refusal counts each time.
+  if (learned && eth.type.get() != kEtherVlan) way_.flow = flow_of(f);
+  return to;
 }
 
 /// False: refused.
@@ -281,12 +306,18 @@ void Switch::forward(const Frame& f, Slot& from, PortId to) noexcept {
   }
   Slot* slot = find(to);
   if (!slot || !passes(*slot)) {
+    way_ = {};
     drop(from, Drop::nowhere);
     return;
   }
-  const Passage p = policies_ ? passage(f, from, *slot) : Passage{&f, {}};
+  way_.to = slot;
+  pass_on(f, from, *slot);
+}
+
+void Switch::pass_on(const Frame& f, Slot& from, Slot& to) noexcept {
+  const Passage p = policies_ ? passage(f, from, to) : Passage{&f, {}};
   if (p.frame)
-    enqueue(*slot, *p.frame);
+    enqueue(to, *p.frame);
   else
     drop(from, p.why);
 }

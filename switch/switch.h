@@ -169,6 +169,18 @@ class Switch {
   };
   /// Where a frame goes: a port, all, or nowhere.
   static constexpr PortId kFlood = kNoPort - 1;
+  /// A frame's addresses and type, as they lie there; as it is made: none's.
+  struct Flow {
+    std::uint64_t front = 0, back = kNone;
+    static constexpr std::uint64_t kNone = ~std::uint64_t{0};  ///< these are 6 bytes
+    bool operator==(const Flow&) const = default;
+  };
+  /// Frames of `flow` are learned, and go to a port that they can go to. The next frame of a burst
+  /// is often one of them.
+  struct Way {
+    Flow flow;
+    Slot* to = nullptr;
+  };
   /// What passage() says of a frame and a port.
   struct Passage {
     const Frame* frame;  ///< in the form that the port gets; null: it doesn't
@@ -176,11 +188,14 @@ class Switch {
   };
 
   void forward_burst() noexcept;
-  PortId classify(Frame& f, Slot& from, Instant now) noexcept;
+  bool admit(Frame& f, Slot& from, Instant now) noexcept;
+  void classify(const Frame& f, Slot& from, Instant now) noexcept;
+  static Flow flow_of(const Frame& f) noexcept;
   PortId learn_and_find(const Frame& f, Slot& from, Instant now) noexcept;
   bool learn(const Mac& source, Slot& from, Instant now) noexcept;
   bool enter_vlan(const Frame& f, Slot& from) noexcept;
   void forward(const Frame& f, Slot& from, PortId to) noexcept;
+  void pass_on(const Frame& f, Slot& from, Slot& to) noexcept;
   Passage passage(const Frame& f, const Slot& from, const Slot& to) noexcept;
   PortId drop(Slot& slot, Drop why) noexcept;
   void enqueue(Slot& to, const Frame& f) noexcept;
@@ -198,7 +213,7 @@ class Switch {
   bool passes(const Slot& s) const noexcept { return s.port->link_up() && !s.held; }
   void touch(Slot& slot) noexcept;
   void send_probes(Instant now) noexcept;
-  PortId take_held(const Frame& f, Slot& from, Instant now) noexcept;
+  void take_held(const Frame& f, Slot& from, Instant now) noexcept;
   bool take_probe(const Frame& f, Slot& from, Instant now) noexcept;
   void hold_back(Slot& slot, const Slot& older, Instant now) noexcept;
   void review_held(Instant now) noexcept;
@@ -232,11 +247,8 @@ class Switch {
     Slot* from;
     Instant now;
     std::size_t frames;  ///< that it has lent so far
-    /// Of the last frame that was learned and found: in the same turn the next one like it goes the
-    /// same way. 0: none.
-    std::uint64_t source, destination;
-    PortId to;
   } turn_{};             ///< whose turn it is
+  Way way_;              ///< of the frame before
 };
 
 }  // namespace rp::sw
