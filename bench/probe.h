@@ -72,7 +72,13 @@ inline double delayed_seconds(pid_t pid) {
 /// Counts the back end's CPU time, and the disturbance of both sides, from its making on.
 class Account {
  public:
-  explicit Account(pid_t back_end) : pid_(back_end), cpu_(cpu()), delayed_(delayed()) {}
+  enum class Own {
+    one_thread,
+    sharing_a_core  ///< our threads wait for each other then, so the back end alone is looked at
+  };
+
+  explicit Account(pid_t back_end, Own own = Own::one_thread)
+      : pid_(back_end), own_(own), cpu_(cpu()), delayed_(delayed()) {}
 
   /// Prints `"cpu_s": 1.2, "delayed_s": 0.1` of the time since.
   void print() const {
@@ -90,10 +96,12 @@ class Account {
     return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_nsec) / 1e9;
   }
   double delayed() const {
-    return delayed_seconds(::getpid()) + (pid_ != 0 ? delayed_seconds(pid_) : 0);
+    return (own_ == Own::one_thread ? delayed_seconds(::getpid()) : 0) +
+           (pid_ != 0 ? delayed_seconds(pid_) : 0);
   }
 
   pid_t pid_;
+  Own own_;
   double cpu_, delayed_;
 };
 

@@ -184,7 +184,7 @@ void flood(const Options& o) {
   Client a(o, 0), b(o, 1);
   until_frames_pass(a, b);
   exchange(a, b, o.rate, 0.3);
-  const Account account(o.back_end);
+  const Account account(o.back_end, Account::Own::sharing_a_core);
   const std::uint64_t start = now_ns();
   const Counted c = exchange(a, b, o.rate, o.seconds);
   const double took = static_cast<double>(now_ns() - start) / 1e9 - 0.02;
