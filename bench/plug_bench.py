@@ -63,7 +63,9 @@ def main():
     others.add_argument("--stuck", action="store_true", help="beside plugs that take nothing")
     arguments = parser.parse_args()
     if arguments.crowd:
-        return compare(arguments, CELLS, Crowd, Alone)
+        # A switch that polls looks at each of its ports in turn, which is not for a thousand.
+        asleep = [c for c in CELLS if c.poll_us is None]
+        return compare(arguments, asleep, Crowd, Alone)
     if arguments.stuck:
         return compare(arguments, CELLS[:2], BesideStuck, AloneWithBroadcasts)
     return compare(arguments, CELLS, Plugs, VdeSwitch)
