@@ -206,9 +206,12 @@ TEST_F(SwitchTest, ABurstIsOneSendAndOneFlush) {
 /// A switch in which frames go many ways.
 class World : public test::SwitchFixture {
  public:
-  World() {
+  explicit World(bool vlans) {
     for (int i = 0; i < 4; ++i) {
       PortPolicy p;
+      p.vlan_aware = vlans && i != 2;
+      p.untagged = i == 1 ? kNoVlan : 5;
+      p.tagged[i == 1 ? 5 : 6] = true;
       p.isolated = i == 1 || i == 2;
       if (i == 3) p.addresses = {{Mac{{2, 0, 0, 0, 0, 4}}, 0}};
       add(p);
@@ -237,15 +240,22 @@ class World : public test::SwitchFixture {
 };
 
 /// What a frame does must not hang on whether it came in one burst with others like it.
-TEST(SwitchBurstTest, ItsFramesGoWhereTheyWouldAlone) {
-  World together, alone;
+class SwitchBurstTest : public testing::TestWithParam<bool> {};
+INSTANTIATE_TEST_SUITE_P(WithAndWithoutVlans, SwitchBurstTest, testing::Bool());
+
+TEST_P(SwitchBurstTest, ItsFramesGoWhereTheyWouldAlone) {
+  World together(GetParam()), alone(GetParam());
   std::mt19937 random(7);
   for (int round = 0; round < 3000; ++round) {
     const std::size_t port = random() % 4;
     for (auto n = 1 + random() % 12; n > 0; --n) {
       static constexpr std::uint64_t kSome[] = {kA, kB, kC, 0x020000000004, kAll};
       Bytes frame = ethernet(kSome[random() % 5], kSome[random() % 4], 60 + random() % 4);
-      if (random() % 8 == 0) frame[12] = 0x81, frame[13] = 0, frame[14] = 0, frame[15] = 5;
+      if (random() % 4 == 0) {
+        frame[12] = 0x81, frame[13] = frame[14] = 0;
+        frame[15] = static_cast<std::uint8_t>(random() % 3 == 0 ? 0 : 5 + random() % 2);
+        if (random() % 4 == 0) frame.resize(14 + random() % 5);
+      }
       for (auto times = 1 + random() % 3; times > 0; --times) {
         together.ports[port]->inbound.emplace_back(frame, Offload{});
         alone.send(port, frame);
