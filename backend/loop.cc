@@ -21,9 +21,10 @@ namespace {
 constexpr std::uint64_t kWakeupTag = ~std::uint64_t{0};
 /// libslirp resolves names and formats text on it; nothing of ours recurses.
 constexpr std::size_t kStack = std::size_t{512} << 10;
-/// Busy time between two looks at what else woke up: commands, and ports that sleep. A look is a
-/// system call, which may take as long as ten frames; a sleeper waits longer for its core.
-constexpr Instant kLookAfter = 20us;
+/// Time between two looks at what else woke up, commands and ports that sleep, while turns have
+/// work and while they have none. A look is a system call, which may take as long as ten frames; a
+/// sleeper waits longer for its core.
+constexpr Instant kLookAfter = 20us, kLookAfterIdle = 5us;
 /// Turns in one dispatch(): the host gets its loop back even under a flood.
 constexpr int kDispatchBudget = 64;
 
@@ -195,12 +196,14 @@ void Loop::attend(sw::PortId id) noexcept {
 void Loop::activate(sw::PortId id, Instant now) noexcept {
   sw::Port* port = switch_.port(id);
   if (!port) return;
-  port->disarm();
   const auto known = std::ranges::find(active_, id, &Active::id);
-  if (known != active_.end())
+  if (known != active_.end()) {
     known->last_work = now;
-  else
+    port->told();
+  } else {
+    port->disarm();
     active_.push_back({id, now});  // reserved by add()
+  }
 }
 
 bool Loop::turn() noexcept {
@@ -242,13 +245,14 @@ void Loop::wait(int timeout_ms) noexcept {
 }
 
 void Loop::run() noexcept {
-  for (;;) {
-    if (active_.empty() || turned_ - looked_ >= kLookAfter) {
+  for (bool worked = false;;) {
+    if (active_.empty() || turned_ - looked_ >= (worked ? kLookAfter : kLookAfterIdle)) {
       wait(active_.empty() ? -1 : 0);
       const std::lock_guard lock(mutex_);
       if (stop_) break;
     }
-    if (!turn()) cpu_relax();
+    worked = turn();
+    if (!worked) cpu_relax();
   }
   // Ports die where they lived.
   while (switch_.port_count() > 0) switch_.remove(switch_.oldest_port());

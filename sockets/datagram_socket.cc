@@ -77,9 +77,10 @@ void DatagramSocket::receive(sw::Burst& burst, Instant now) noexcept {
   if (!queue_.empty()) drain();
   if (closed_) return;
   assert(!buffers_->lent);
-  const bool alone = now - last_ > kPause && !full_;
+  // Once, as a loop that polls others may come here so rarely by itself.
+  alone_ = now - last_ > kPause && !full_ && !alone_;
   last_ = now;
-  if (alone)
+  if (alone_)
     receive_one(burst);
   else
     receive_burst(burst);

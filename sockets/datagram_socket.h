@@ -94,6 +94,7 @@ class DatagramSocket {
   bool ends_ = false;               ///< an empty message is the end, not a frame
   bool waiting_ = false;            ///< for room: EPOLLOUT is on
   bool full_ = false;               ///< the last burst was
+  bool alone_ = false;              ///< the last receive() looked for one frame
   bool more_ = false;               ///< waits although there may be room: it was enough for a turn
   bool closed_ = false, refused_ = false;
   Instant last_{};                      ///< when receive() was called

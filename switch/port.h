@@ -59,8 +59,10 @@ class Port {
   /// True: looking for work is a system call. So the port is armed after each turn instead of being
   /// polled for a while, and poll_fd() stays readable for as long as there is work.
   virtual bool sleeps() const noexcept { return false; }
-  /// Back to being polled; once more whenever a descriptor of its tells of something meanwhile.
+  /// Back to being polled.
   virtual void disarm() noexcept {}
+  /// A descriptor of its tells of something while it is polled.
+  virtual void told() noexcept {}
 
   /// A door that listens: the port of the next emulator that came in, and its name; null: none
   /// waits. Asked when receive() had nothing; may allocate.

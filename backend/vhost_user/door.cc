@@ -46,12 +46,12 @@ Door::~Door() = default;
 
 void Door::receive(sw::Burst&, Instant) noexcept {
   // A door that is polled with the rest must not cost them a system call a turn.
-  acceptor_.turn(std::exchange(look_, false) ? Acceptor::kPerTurn : 0);
+  acceptor_.turn(looks_.turn() ? Acceptor::kPerTurn : 0);
 }
 
 std::unique_ptr<sw::Port> Door::accept(std::string& name) noexcept {
   while (Fd peer = acceptor_.next()) {
-    look_ = true;  // more may wait, and tell of themselves no more
+    looks_.found();
     pid_t pid = 0;
     if (!is_ours(peer, pid)) {
       ++foreign_;
@@ -71,7 +71,9 @@ std::unique_ptr<sw::Port> Door::accept(std::string& name) noexcept {
 
 bool Door::arm(Instant) noexcept {
   // The loop's edge for what came while we were polled is gone.
-  return !ready(acceptor_.fd());
+  if (!ready(acceptor_.fd())) return true;
+  looks_.ask();
+  return false;
 }
 
 void Door::report(const CounterSink& sink) const {

@@ -10,6 +10,7 @@
 #include <memory>
 #include <string>
 
+#include "backend/vhost_user/looks.h"
 #include "base/acceptor.h"
 #include "base/event_signal.h"
 #include "base/unix_socket.h"
@@ -28,7 +29,8 @@ class Door final : public sw::Door {
   bool sleeps() const noexcept override { return false; }
   void receive(sw::Burst& burst, Instant now) noexcept override;
   bool arm(Instant now) noexcept override;
-  void disarm() noexcept override { look_ = true; }
+  void disarm() noexcept override { looks_.ask_at_once(); }
+  void told() noexcept override { looks_.ask(); }
   std::unique_ptr<sw::Port> accept(std::string& name) noexcept override;
   void report(const CounterSink& sink) const override;
 
@@ -38,7 +40,7 @@ class Door final : public sw::Door {
   const std::shared_ptr<EventSignal> signal_ = EventSignal::shared();
   UnixListener listener_;
   Acceptor acceptor_;
-  bool look_ = true;
+  Looks looks_{64};
   std::uint64_t joined_ = 0, foreign_ = 0;
 };
 

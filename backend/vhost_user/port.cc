@@ -162,14 +162,13 @@ void Port::hang_up() noexcept {
 
 /// Looks at what the descriptor woke us for.
 void Port::serve() noexcept {
-  look_ = false;
   std::array<epoll_event, 32> events;
   const int n = epoll_wait(epoll_.get(), events.data(), events.size(), 0);
   bool knocked = false, heard = false;
   for (int i = 0; i < n; ++i) {
     const int fd = events[static_cast<std::size_t>(i)].data.fd;
     if (fd < 0) continue;  // a kick, which is all it had to say
-    look_ = true;          // more may wait behind what is taken now, and tell of itself no more
+    looks_.found();
     if (channel_ && fd == channel_->fd()) {
       heard = converse();
     } else if (fd == later_.get()) {
@@ -211,7 +210,7 @@ void Port::look_again() noexcept {
 }
 
 void Port::receive(sw::Burst& burst, Instant) noexcept {
-  if (look_) serve();
+  if (looks_.turn()) serve();
   if (device_.lost()) hang_up();
   announce(burst);
   // A queue that fills every burst would keep the others out: each comes first in its turn.
@@ -277,11 +276,13 @@ bool Port::arm(Instant) noexcept {
   for (const Virtqueue* q : from_) quiet &= !q->polled() && q->queue()->enable_notifications();
   // The loop's edge for what came while we were polled is gone.
   pollfd waiting{epoll_.get(), POLLIN, 0};
-  return quiet && poll(&waiting, 1, 0) == 0;
+  if (!quiet || poll(&waiting, 1, 0) == 0) return quiet;
+  looks_.ask();
+  return false;
 }
 
 void Port::disarm() noexcept {
-  look_ = true;
+  looks_.ask_at_once();
   for (const Virtqueue* q : from_) q->queue()->disable_notifications();
 }
 

@@ -3,10 +3,9 @@
 //
 // Theory of operation: the port listens on a UNIX path, dials one, or is given a connection, and
 // serves one front end at a time. All happens on the switch's thread, in receive(): when the
-// port's descriptor woke the loop, and now and then while frames flow, it looks at its sockets and
-// applies the next message. The descriptor is an epoll of its own over listener, connection
-// and kick descriptors. A front end that goes takes its rings with it; the port stays, without
-// link, for the next one.
+// port's descriptor told of something, it looks at its sockets and applies the next message. The
+// descriptor is an epoll of its own over listener, connection and kick descriptors. A front end
+// that goes takes its rings with it; the port stays, without link, for the next one.
 #pragma once
 
 #include <sys/un.h>
@@ -16,6 +15,7 @@
 #include <vector>
 
 #include "backend/vhost_user/device.h"
+#include "backend/vhost_user/looks.h"
 #include "backend/vhost_user/state_file.h"
 #include "base/unix_socket.h"
 #include "switch/port.h"
@@ -48,6 +48,7 @@ class Port final : public sw::Port {
   bool flush(Instant now) noexcept override;
   bool arm(Instant now) noexcept override;
   void disarm() noexcept override;
+  void told() noexcept override { looks_.ask(); }
   void report(const CounterSink& sink) const override;
   std::string describe() const override;
 
@@ -82,7 +83,7 @@ class Port final : public sw::Port {
   sw::Offloads offloads_;
   bool link_up_ = false;
 
-  bool look_ = true;  ///< at what the descriptor tells of
+  Looks looks_{16};  ///< at what the descriptor tells of
   std::array<std::uint8_t, 60> rarp_{};
   std::uint64_t connections_ = 0, protocol_faults_ = 0;
 };

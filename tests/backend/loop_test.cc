@@ -239,7 +239,7 @@ class PolledPort final : public sw::Port {
   std::size_t send(std::span<const sw::Frame* const>, Instant) noexcept override { return 0; }
   bool flush(Instant) noexcept override { return false; }
   bool arm(Instant) noexcept override { return false; }
-  void disarm() noexcept override { ++*told_; }
+  void told() noexcept override { ++*told_; }
 
  private:
   const int fd_;
@@ -250,11 +250,11 @@ TEST_F(SideTest, APolledPortIsToldOnceOfWhatComesToItsDescriptor) {
   int told = 0;
   loop.add(std::make_unique<PolledPort>(frames.get(), &told), "polled");
   for (int i = 1; i <= 3; ++i) {
+    eventfd_write(frames.get(), 1);
     loop.dispatch();
     EXPECT_EQ(told, i);
     for (int n = 0; n < 3; ++n) loop.dispatch();
     EXPECT_EQ(told, i) << "nothing new";
-    eventfd_write(frames.get(), 1);
   }
 }
 

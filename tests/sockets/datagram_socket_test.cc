@@ -275,6 +275,21 @@ TEST(DatagramSocket, WhoAsksForRoomAloneIsToldOfNoFrames) {
   }
 }
 
+TEST(DatagramSocket, RareLooksTakeManyFramesAllTheSame) {
+  Line line(unix_pair(SOCK_DGRAM));
+  for (unsigned round = 0; round < 3; ++round) {
+    std::size_t said = 0, heard = 0;
+    while (said < 200 && line.say(pattern(60))) ++said;
+    unsigned looks = 0;
+    for (; heard < said && looks < 200; ++looks) {
+      line.now += 1ms;
+      heard += line.receive().size();
+    }
+    EXPECT_EQ(heard, said);
+    EXPECT_LE(looks, 2 * (said / sw::Burst::kFrames + 2)) << said;
+  }
+}
+
 TEST(DatagramSocket, ALongQueueGoesOutInShares) {
   for (const std::size_t length : {60u, 1500u}) {
     Line line(unix_pair(SOCK_DGRAM), {.frames = 1000, .bytes = std::size_t{2} << 20});
