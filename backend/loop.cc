@@ -21,10 +21,12 @@ namespace {
 constexpr std::uint64_t kWakeupTag = ~std::uint64_t{0};
 /// libslirp resolves names and formats text on it; nothing of ours recurses.
 constexpr std::size_t kStack = std::size_t{512} << 10;
-/// Time between two looks at what else woke up, commands and ports that sleep, while turns have
-/// work and while they have none. A look is a system call, which may take as long as ten frames; a
-/// sleeper waits longer for its core.
-constexpr Instant kLookAfter = 20us, kLookAfterIdle = 5us;
+/// Time between two looks at what else woke up: commands, and ports that sleep. A look is a system
+/// call, which may take as long as ten frames; a sleeper waits longer for its core.
+constexpr Instant kLookAfter = 20us;
+/// The same in turns without work while sleepers come and go, each of which may be somebody's whole
+/// round trip.
+constexpr Instant kLookAfterIdle = 5us, kSleepersCome = 1ms;
 /// Turns in one dispatch(): the host gets its loop back even under a flood.
 constexpr int kDispatchBudget = 64;
 
@@ -203,6 +205,7 @@ void Loop::activate(sw::PortId id, Instant now) noexcept {
   } else {
     port->disarm();
     active_.push_back({id, now});  // reserved by add()
+    roused_ = now;
   }
 }
 
@@ -246,7 +249,8 @@ void Loop::wait(int timeout_ms) noexcept {
 
 void Loop::run() noexcept {
   for (bool worked = false;;) {
-    if (active_.empty() || turned_ - looked_ >= (worked ? kLookAfter : kLookAfterIdle)) {
+    const bool soon = !worked && turned_ - roused_ < kSleepersCome;
+    if (active_.empty() || turned_ - looked_ >= (soon ? kLookAfterIdle : kLookAfter)) {
       wait(active_.empty() ? -1 : 0);
       const std::lock_guard lock(mutex_);
       if (stop_) break;

@@ -93,7 +93,8 @@ class Loop {
   sw::Switch switch_;
   Fd epoll_, wakeup_;
   std::vector<Active> active_;
-  Instant turned_{}, looked_{};  ///< the last turn, and the last look at what sleeps
+  /// The last turn, the last look at what sleeps, and when a port last woke up.
+  Instant turned_{}, looked_{}, roused_{};
 
   std::mutex mutex_;
   std::condition_variable done_;
