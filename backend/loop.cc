@@ -29,6 +29,8 @@ constexpr Instant kLookAfter = 20us;
 constexpr Instant kLookAfterIdle = 5us, kSleepersCome = 1ms;
 /// Turns in one dispatch(): the host gets its loop back even under a flood.
 constexpr int kDispatchBudget = 64;
+/// Frames of a port's turn that are a flood.
+constexpr std::size_t kFlood = sw::Burst::kFrames / 2;
 
 void cpu_relax() noexcept {
 #if defined(__x86_64__) || defined(__i386__)
@@ -130,15 +132,18 @@ sw::PortId Loop::admit(std::unique_ptr<sw::Port> port, std::string name,
   return id;
 }
 
-void Loop::watch(sw::PortId id, sw::Port& port) {
+bool Loop::listen_to(int fd, sw::PortId id, const sw::Port& port) noexcept {
   epoll_event e{};
   // Edge-triggered: a doorbell that rang once needs no read, and an active port costs no wake-ups.
   // What sleeps between its turns need not look whether something is left.
   e.events = port.sleeps() ? EPOLLIN : EPOLLIN | EPOLLET;
   e.data.u64 = id;
+  return epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &e) == 0;
+}
+
+void Loop::watch(sw::PortId id, const sw::Port& port) {
   for (const int fd : {port.poll_fd(), port.side_fd()}) {
-    if (fd >= 0 && epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &e) != 0)
-      throw_errno("watching a port", errno);
+    if (fd >= 0 && !listen_to(fd, id, port)) throw_errno("watching a port", errno);
   }
 }
 
@@ -209,24 +214,41 @@ void Loop::activate(sw::PortId id, Instant now) noexcept {
   }
 }
 
+/// While its frames come in crowds: whoever sends one to a watched socket pays for telling us of
+/// it, and the loop comes back to an active port anyhow.
+void Loop::ignore(Active& active) noexcept {
+  const sw::Port* port = switch_.port(active.id);
+  if (active.ignored || !port || !port->sleeps() || port->poll_fd() < 0) return;
+  active.ignored = epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, port->poll_fd(), nullptr) == 0;
+}
+
+/// False: it could not be, so it must stay active.
+bool Loop::heed(Active& active, const sw::Port& port) noexcept {
+  if (active.ignored) active.ignored = !listen_to(port.poll_fd(), active.id, port);
+  return !active.ignored;
+}
+
 bool Loop::turn() noexcept {
   const Instant t = turned_ = now();
   bool worked = false;
   for (std::size_t i = 0; i < active_.size(); ++i) {
-    if (switch_.turn(active_[i].id, t) == 0) {
+    const std::size_t frames = switch_.turn(active_[i].id, t);
+    if (frames == 0) {
       attend(active_[i].id);
       continue;
     }
     active_[i].last_work = t;
     worked = true;
+    if (frames >= kFlood) ignore(active_[i]);
   }
   switch_.flush(t, [&](sw::PortId id) {
     activate(id, t);
     worked = true;
   });
-  std::erase_if(active_, [&](const Active& a) {
+  std::erase_if(active_, [&](Active& a) {
     sw::Port* port = switch_.port(a.id);
-    return !port || ((port->sleeps() || t - a.last_work >= options_.poll) && port->arm(t));
+    return !port ||
+           ((port->sleeps() || t - a.last_work >= options_.poll) && port->arm(t) && heed(a, *port));
   });
   return worked;
 }

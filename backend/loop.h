@@ -70,6 +70,7 @@ class Loop {
   struct Active {
     sw::PortId id;
     Instant last_work;
+    bool ignored = false;  ///< poll_fd() is, see ignore()
   };
 
   void run() noexcept;
@@ -80,7 +81,10 @@ class Loop {
   sw::PortId admit(std::unique_ptr<sw::Port> port, std::string name, const sw::PortPolicy& initial);
   bool evict(sw::PortId id) noexcept;
   void attend(sw::PortId id) noexcept;
-  void watch(sw::PortId id, sw::Port& port);
+  void ignore(Active& active) noexcept;
+  bool heed(Active& active, const sw::Port& port) noexcept;
+  bool listen_to(int fd, sw::PortId id, const sw::Port& port) noexcept;
+  void watch(sw::PortId id, const sw::Port& port);
   void unwatch(const sw::Port& port) noexcept;
   void wake() noexcept;
   bool host_driven() const noexcept { return !options_.own_thread; }

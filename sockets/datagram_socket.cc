@@ -47,7 +47,7 @@ DatagramSocket::DatagramSocket(Fd socket, int epoll, Watched watched,
     setsockopt(socket_.get(), SOL_SOCKET, SO_SNDBUF, &kSendBuffer, sizeof kSendBuffer);
   epoll_event e{};
   e.events = frames_;
-  if (epoll_ctl(epoll_, EPOLL_CTL_ADD, socket_.get(), &e) != 0)
+  if (frames_ && epoll_ctl(epoll_, EPOLL_CTL_ADD, socket_.get(), &e) != 0)
     throw_errno("watching a socket", errno);
 }
 
@@ -65,11 +65,13 @@ bool DatagramSocket::find_again() noexcept {
   return address_ && connect(socket_.get(), address_, address_size_) == 0;
 }
 
+/// Where only room is watched for, no longer than that: each frame pays for every epoll descriptor
+/// that its socket is in. If that fails, the next frame tries again.
 void DatagramSocket::watch_room(bool on) noexcept {
   epoll_event e{};
   e.events = frames_ | (on ? EPOLLOUT : 0u);
-  epoll_ctl(epoll_, EPOLL_CTL_MOD, socket_.get(), &e);
-  waiting_ = on;
+  const int change = frames_ ? EPOLL_CTL_MOD : on ? EPOLL_CTL_ADD : EPOLL_CTL_DEL;
+  waiting_ = epoll_ctl(epoll_, change, socket_.get(), &e) == 0 && on;
 }
 
 void DatagramSocket::receive(sw::Burst& burst, Instant now) noexcept {

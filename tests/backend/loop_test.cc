@@ -258,6 +258,85 @@ TEST_F(SideTest, APolledPortIsToldOnceOfWhatComesToItsDescriptor) {
   }
 }
 
+/// Sleeps when its descriptor, an eventfd that counts frames, is at 0.
+class CrowdPort final : public sw::Port {
+ public:
+  CrowdPort(int fd, std::size_t most, std::uint64_t* received)
+      : fd_(fd), most_(most), received_(received) {}
+  int poll_fd() const noexcept override { return fd_; }
+  bool sleeps() const noexcept override { return true; }
+  void receive(sw::Burst& burst, Instant) noexcept override {
+    eventfd_t waiting = 0;
+    if (eventfd_read(fd_, &waiting) != 0) return;
+    for (; waiting > 0 && burst.size() < most_ && burst.add(frame_); --waiting) ++*received_;
+    if (waiting > 0) eventfd_write(fd_, waiting);
+  }
+  void release() noexcept override {}
+  std::size_t send(std::span<const sw::Frame* const>, Instant) noexcept override { return 0; }
+  bool flush(Instant) noexcept override { return false; }
+  bool arm(Instant) noexcept override {
+    pollfd p{fd_, POLLIN, 0};
+    return poll(&p, 1, 0) == 0;
+  }
+
+ private:
+  const int fd_;
+  const std::size_t most_;
+  std::uint64_t* const received_;
+  const Bytes frame_ = ethernet(kAll, kA);
+};
+
+/// What a loop's epoll descriptor watches.
+std::size_t watched_by(int epoll) {
+  std::ifstream info("/proc/self/fdinfo/" + std::to_string(epoll));
+  std::string word;
+  std::size_t n = 0;
+  while (info >> word) n += word == "tfd:";
+  return n;
+}
+
+TEST_F(SideTest, AFloodedPortIsNotWatchedUntilItSleeps) {
+  std::uint64_t received = 0, sent = 0;
+  const auto say = [&](std::uint64_t n) {
+    eventfd_write(frames.get(), n);
+    sent += n;
+    loop.dispatch();
+  };
+  const sw::PortId id =
+      loop.add(std::make_unique<CrowdPort>(frames.get(), sw::Burst::kFrames, &received), "crowd");
+  while (has_work()) loop.dispatch();
+  const std::size_t all = watched_by(loop.fd());
+  constexpr std::uint64_t kCrowd = 100 * sw::Burst::kFrames;  // more than one dispatch() takes
+  for (int round = 0; round < 3; ++round) {
+    say(kCrowd);
+    EXPECT_LT(received, sent);
+    EXPECT_EQ(watched_by(loop.fd()), all - 1);
+    EXPECT_TRUE(has_work()) << "the host has to come back all the same";
+    loop.dispatch();
+    EXPECT_EQ(received, sent);
+    EXPECT_EQ(watched_by(loop.fd()), all);
+    while (has_work()) loop.dispatch();
+    say(1);
+    EXPECT_EQ(received, sent);
+    while (has_work()) loop.dispatch();
+  }
+  say(kCrowd);
+  EXPECT_TRUE(loop.remove(id));
+  EXPECT_EQ(watched_by(loop.fd()), all - 1);
+}
+
+TEST_F(SideTest, AFewFramesATurnAreNoFlood) {
+  std::uint64_t received = 0;
+  loop.add(std::make_unique<CrowdPort>(frames.get(), 4, &received), "few");
+  while (has_work()) loop.dispatch();
+  const std::size_t all = watched_by(loop.fd());
+  eventfd_write(frames.get(), 4 * 100);
+  loop.dispatch();
+  EXPECT_GT(received, 0u);
+  EXPECT_LT(received, 400u);
+  EXPECT_EQ(watched_by(loop.fd()), all);
+}
+
 TEST(LoopThreadTest, CallsFromSeveralThreads) {
   Loop loop(Loop::Options{});
   constexpr unsigned kThreads = 4;

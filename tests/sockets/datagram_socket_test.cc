@@ -9,8 +9,12 @@
 #include <sys/resource.h>
 #include <sys/un.h>
 
+#include <algorithm>
+#include <fstream>
+#include <iterator>
 #include <map>
 #include <optional>
+#include <string>
 
 #include "base/descriptors.h"
 #include "tests/base/resident.h"
@@ -273,6 +277,22 @@ TEST(DatagramSocket, WhoAsksForRoomAloneIsToldOfNoFrames) {
     EXPECT_FALSE(readable(line.epoll.get(), 0)) << "room is of no interest when nothing waits";
     EXPECT_EQ(line.counter("socket.queued"), 10u * round);
   }
+}
+
+TEST(DatagramSocket, NobodyIsToldOfFramesThatAskedForRoomAlone) {
+  Line line(unix_pair(SOCK_DGRAM), {}, std::make_shared<DatagramBuffers>(),
+            DatagramSocket::Watched::room);
+  const auto watches = [&] {
+    std::ifstream info("/proc/self/fdinfo/" + std::to_string(line.epoll.get()));
+    return std::count(std::istream_iterator<std::string>(info), {}, "tfd:");
+  };
+  EXPECT_EQ(watches(), 0) << "the sender pays for each";
+  while (line.counter("socket.queued") == 0) line.send({pattern(1500)});
+  EXPECT_EQ(watches(), 1);
+  while (line.hear()) {
+  }
+  line.receive();
+  EXPECT_EQ(watches(), 0);
 }
 
 TEST(DatagramSocket, RareLooksTakeManyFramesAllTheSame) {
