@@ -200,22 +200,23 @@ void Loop::attend(sw::PortId id) noexcept {
   }
 }
 
-void Loop::activate(sw::PortId id, Instant now) noexcept {
+/// Null: the port is no more.
+Loop::Active* Loop::activate(sw::PortId id, Instant now) noexcept {
   sw::Port* port = switch_.port(id);
-  if (!port) return;
+  if (!port) return nullptr;
   const auto known = std::ranges::find(active_, id, &Active::id);
   if (known != active_.end()) {
     known->last_work = now;
     port->told();
-  } else {
-    port->disarm();
-    active_.push_back({id, now});  // reserved by add()
-    roused_ = now;
+    return &*known;
   }
+  port->disarm();
+  roused_ = now;
+  return &active_.emplace_back(id, now);  // reserved by add()
 }
 
-/// While its frames come in crowds: whoever sends one to a watched socket pays for telling us of
-/// it, and the loop comes back to an active port anyhow.
+/// While its frames come or go in crowds: their sender and their reader pay for each that touches a
+/// watched socket, and the loop comes back to an active port anyhow.
 void Loop::ignore(Active& active) noexcept {
   const sw::Port* port = switch_.port(active.id);
   if (active.ignored || !port || !port->sleeps() || port->poll_fd() < 0) return;
@@ -242,7 +243,7 @@ bool Loop::turn() noexcept {
     if (frames >= kFlood) ignore(active_[i]);
   }
   switch_.flush(t, [&](sw::PortId id) {
-    activate(id, t);
+    if (Active* active = activate(id, t)) ignore(*active);
     worked = true;
   });
   std::erase_if(active_, [&](Active& a) {

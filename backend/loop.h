@@ -76,7 +76,7 @@ class Loop {
   void run() noexcept;
   void wait(int timeout_ms) noexcept;
   bool turn() noexcept;
-  void activate(sw::PortId id, Instant now) noexcept;
+  Active* activate(sw::PortId id, Instant now) noexcept;
   void run_commands() noexcept;
   sw::PortId admit(std::unique_ptr<sw::Port> port, std::string name, const sw::PortPolicy& initial);
   bool evict(sw::PortId id) noexcept;

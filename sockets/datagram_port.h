@@ -31,7 +31,7 @@ class DatagramPort : public sw::Port {
   std::size_t send(std::span<const sw::Frame* const> frames, Instant) noexcept override {
     return data_.send(frames);
   }
-  bool flush(Instant) noexcept override { return gone(); }
+  bool flush(Instant) noexcept override { return data_.flush() || gone(); }
   bool arm(Instant) noexcept override { return data_.arm() && !gone(); }
   bool has_queue() const noexcept override { return true; }
   void set_queue(std::size_t frames) override { data_.set_queue(frames); }

@@ -21,8 +21,12 @@ constexpr int kSendBuffer = 256 << 10;
 constexpr unsigned kMostFailures = 16;
 /// After as long without a look at the socket a frame is likely to come alone.
 constexpr Instant kPause = 20us;
+/// One after the other; but a loop that polls others may come here so rarely by itself.
+constexpr unsigned kMostAlone = 4;
 /// Of those that wait for room, how many may go in one turn: other ports have theirs.
 constexpr std::size_t kDrainFrames = 2 * DatagramBuffers::kFrames;
+/// Frames sent in a turn that are a crowd.
+constexpr std::size_t kCrowd = DatagramBuffers::kFrames / 2;
 /// Full queues, a burst each, between two tries to drain one whose reader does not read.
 constexpr unsigned kMostSkips = 63;
 
@@ -75,14 +79,14 @@ void DatagramSocket::watch_room(bool on) noexcept {
 }
 
 void DatagramSocket::receive(sw::Burst& burst, Instant now) noexcept {
-  more_ = false;
+  more_ = crowd_ = false;
   if (!queue_.empty()) drain();
   if (closed_) return;
   assert(!buffers_->lent);
-  // Once, as a loop that polls others may come here so rarely by itself.
-  alone_ = now - last_ > kPause && !full_ && !alone_;
+  const bool alone = now - last_ > kPause && !full_ && alone_ < kMostAlone;
   last_ = now;
-  if (alone_)
+  alone_ = alone ? alone_ + 1 : 0;
+  if (alone)
     receive_one(burst);
   else
     receive_burst(burst);
@@ -215,7 +219,13 @@ std::size_t DatagramSocket::send(std::span<const sw::Frame* const> frames) noexc
     }
   }
   if (!queue_.empty() && !waiting_) watch_room(true);
+  sent_ += done;
   return frames.size() - done;
+}
+
+bool DatagramSocket::flush() noexcept {
+  crowd_ = std::exchange(sent_, 0) >= kCrowd;
+  return crowd_;
 }
 
 void DatagramSocket::set_queue(std::size_t frames) {
@@ -257,7 +267,7 @@ void DatagramSocket::drain() noexcept {
 bool DatagramSocket::arm() noexcept {
   queue_.trim();
   // The kernel tells of no room before most of what it holds was read, though there may be some.
-  return (!full_ && !more_) || closed_;
+  return (!full_ && !more_ && !crowd_) || closed_;
 }
 
 void DatagramSocket::report(const CounterSink& sink) const {

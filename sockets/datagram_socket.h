@@ -53,6 +53,9 @@ class DatagramSocket {
   void release() noexcept;
   /// As sw::Port::send().
   std::size_t send(std::span<const sw::Frame* const> frames) noexcept;
+  /// As sw::Port::flush(). True: so many frames went out that their reader had better not pay for
+  /// our watching the socket, too.
+  bool flush() noexcept;
   /// As sw::Port::set_queue(); 0: what the limits said at first.
   void set_queue(std::size_t frames);
   /// As sw::Port::arm(), of a port that sleeps().
@@ -94,10 +97,12 @@ class DatagramSocket {
   bool ends_ = false;               ///< an empty message is the end, not a frame
   bool waiting_ = false;            ///< for room: EPOLLOUT is on
   bool full_ = false;               ///< the last burst was
-  bool alone_ = false;              ///< the last receive() looked for one frame
+  bool crowd_ = false;              ///< what flush() said, until receive()
   bool more_ = false;               ///< waits although there may be room: it was enough for a turn
   bool closed_ = false, refused_ = false;
+  std::size_t sent_ = 0;                ///< since the last flush()
   Instant last_{};                      ///< when receive() was called
+  unsigned alone_ = 0;                  ///< times that receive() looked for one frame, in a row
   unsigned failures_ = 0;               ///< of receiving, one after the other
   unsigned skips_ = 0, skip_next_ = 0;  ///< full queues until the next try to drain one
   std::uint64_t truncated_ = 0, unsent_ = 0, queued_ = 0;

@@ -46,7 +46,7 @@ class VdePort final : public sw::Port {
   void receive(sw::Burst& burst, Instant now) noexcept override;
   void release() noexcept override { data_->release(); }
   std::size_t send(std::span<const sw::Frame* const> frames, Instant now) noexcept override;
-  bool flush(Instant) noexcept override { return false; }
+  bool flush(Instant) noexcept override { return data_->flush(); }
   bool arm(Instant) noexcept override { return data_->arm(); }
   void report(const CounterSink& sink) const override { data_->report(sink); }
   bool has_queue() const noexcept override { return true; }

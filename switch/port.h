@@ -51,7 +51,8 @@ class Port {
   /// Frames away from the switch, in order. Once one finds no room the rest are refused too;
   /// returns how many were. It never waits. The bytes are borrowed for the call.
   virtual std::size_t send(std::span<const Frame* const> frames, Instant now) noexcept = 0;
-  /// Ends a turn in which send() was called: tells the peer, once. True: receive() has work now.
+  /// Ends a turn in which send() was called: tells the peer, once. True: receive() has work now, or
+  /// a port that sleeps() would rather be polled for a turn.
   virtual bool flush(Instant now) noexcept = 0;
 
   /// Asks for poll_fd() to become readable on work. False: work is there already, don't sleep.

@@ -16,6 +16,7 @@
 #include <set>
 #include <string>
 #include <thread>
+#include <utility>
 
 #include "backend/null_port.h"
 #include "backend/plug.h"
@@ -266,23 +267,32 @@ class CrowdPort final : public sw::Port {
   int poll_fd() const noexcept override { return fd_; }
   bool sleeps() const noexcept override { return true; }
   void receive(sw::Burst& burst, Instant) noexcept override {
+    crowd_ = false;
     eventfd_t waiting = 0;
     if (eventfd_read(fd_, &waiting) != 0) return;
     for (; waiting > 0 && burst.size() < most_ && burst.add(frame_); --waiting) ++*received_;
     if (waiting > 0) eventfd_write(fd_, waiting);
   }
   void release() noexcept override {}
-  std::size_t send(std::span<const sw::Frame* const>, Instant) noexcept override { return 0; }
-  bool flush(Instant) noexcept override { return false; }
+  std::size_t send(std::span<const sw::Frame* const> frames, Instant) noexcept override {
+    sent_ = frames.size();
+    return 0;
+  }
+  bool flush(Instant) noexcept override {
+    crowd_ = std::exchange(sent_, 0) == most_;
+    return crowd_;
+  }
   bool arm(Instant) noexcept override {
     pollfd p{fd_, POLLIN, 0};
-    return poll(&p, 1, 0) == 0;
+    return !crowd_ && poll(&p, 1, 0) == 0;
   }
 
  private:
   const int fd_;
   const std::size_t most_;
   std::uint64_t* const received_;
+  std::size_t sent_ = 0;
+  bool crowd_ = false;
   const Bytes frame_ = ethernet(kAll, kA);
 };
 
@@ -323,6 +333,25 @@ TEST_F(SideTest, AFloodedPortIsNotWatchedUntilItSleeps) {
   say(kCrowd);
   EXPECT_TRUE(loop.remove(id));
   EXPECT_EQ(watched_by(loop.fd()), all - 1);
+}
+
+TEST_F(SideTest, NorIsOneThatIsSentCrowds) {
+  std::uint64_t received = 0, none = 0;
+  const std::size_t most = sw::Burst::kFrames;
+  loop.add(std::make_unique<CrowdPort>(frames.get(), most, &received), "from");
+  loop.add(std::make_unique<CrowdPort>(side.get(), most, &none), "to");
+  while (has_work()) loop.dispatch();
+  const std::size_t all = watched_by(loop.fd());
+  eventfd_write(frames.get(), 100 * most);
+  loop.dispatch();
+  EXPECT_EQ(watched_by(loop.fd()), all - 2);
+  while (has_work()) loop.dispatch();
+  EXPECT_EQ(received, 100 * most);
+  EXPECT_EQ(watched_by(loop.fd()), all);
+  eventfd_write(side.get(), 1);
+  EXPECT_TRUE(has_work());
+  loop.dispatch();
+  EXPECT_EQ(none, 1u);
 }
 
 TEST_F(SideTest, AFewFramesATurnAreNoFlood) {
