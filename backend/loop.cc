@@ -29,8 +29,10 @@ constexpr Instant kLookAfter = 20us;
 constexpr Instant kLookAfterIdle = 5us, kSleepersCome = 1ms;
 /// Turns in one dispatch(): the host gets its loop back even under a flood.
 constexpr int kDispatchBudget = 64;
-/// Frames of a port's turn that are a flood.
-constexpr std::size_t kFlood = sw::Burst::kFrames / 2;
+/// Of these without work: some of what a port has to do is paced by turns.
+constexpr int kDispatchIdle = 16;
+/// Frames of a port's turn that are a flood: more are there.
+constexpr std::size_t kFlood = sw::Burst::kFrames;
 
 void cpu_relax() noexcept {
 #if defined(__x86_64__) || defined(__i386__)
@@ -212,7 +214,8 @@ Loop::Active* Loop::activate(sw::PortId id, Instant now) noexcept {
   }
   port->disarm();
   roused_ = now;
-  return &active_.emplace_back(id, now);  // reserved by add()
+  active_.push_back({id, now});  // reserved by add()
+  return &active_.back();
 }
 
 /// While its frames come or go in crowds: their sender and their reader pay for each that touches a
@@ -227,6 +230,14 @@ void Loop::ignore(Active& active) noexcept {
 bool Loop::heed(Active& active, const sw::Port& port) noexcept {
   if (active.ignored) active.ignored = !listen_to(port.poll_fd(), active.id, port);
   return !active.ignored;
+}
+
+/// Ends a turn of an active port. True: it sleeps now, or is no more.
+bool Loop::rests(Active& active, Instant now) noexcept {
+  sw::Port* port = switch_.port(active.id);
+  if (!port) return true;
+  return (port->sleeps() || now - active.last_work >= options_.poll) && port->arm(now) &&
+         heed(active, *port);
 }
 
 bool Loop::turn() noexcept {
@@ -246,11 +257,11 @@ bool Loop::turn() noexcept {
     if (Active* active = activate(id, t)) ignore(*active);
     worked = true;
   });
-  std::erase_if(active_, [&](Active& a) {
-    sw::Port* port = switch_.port(a.id);
-    return !port ||
-           ((port->sleeps() || t - a.last_work >= options_.poll) && port->arm(t) && heed(a, *port));
-  });
+  std::size_t kept = 0;
+  for (Active& a : active_) {
+    if (!rests(a, t)) active_[kept++] = a;
+  }
+  active_.erase(active_.begin() + static_cast<std::ptrdiff_t>(kept), active_.end());
   return worked;
 }
 
@@ -288,9 +299,8 @@ void Loop::run() noexcept {
 void Loop::dispatch() noexcept {
   const SignalsBlocked guard;
   wait(0);
-  for (int n = 0; n < kDispatchBudget && !active_.empty(); ++n) {
-    if (!turn()) break;
-  }
+  for (int n = 0, idle = 0; n < kDispatchBudget && idle < kDispatchIdle && !active_.empty(); ++n)
+    idle = turn() ? 0 : idle + 1;
   // The descriptor must not go quiet while ports are still being polled.
   if (!active_.empty()) wake();
 }

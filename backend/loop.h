@@ -81,6 +81,7 @@ class Loop {
   sw::PortId admit(std::unique_ptr<sw::Port> port, std::string name, const sw::PortPolicy& initial);
   bool evict(sw::PortId id) noexcept;
   void attend(sw::PortId id) noexcept;
+  bool rests(Active& active, Instant now) noexcept;
   void ignore(Active& active) noexcept;
   bool heed(Active& active, const sw::Port& port) noexcept;
   bool listen_to(int fd, sw::PortId id, const sw::Port& port) noexcept;

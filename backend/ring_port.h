@@ -27,6 +27,7 @@ class RingPort final : public sw::Port {
   bool flush(Instant now) noexcept override;
   bool arm(Instant now) noexcept override;
   void disarm() noexcept override { from_guest_->disable_notifications(); }
+  void told() noexcept override { disarm(); }
   void report(const CounterSink& sink) const override;
 
  private:

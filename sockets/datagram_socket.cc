@@ -70,7 +70,7 @@ bool DatagramSocket::find_again() noexcept {
 }
 
 /// Where only room is watched for, no longer than that: each frame pays for every epoll descriptor
-/// that its socket is in. If that fails, the next frame tries again.
+/// that its socket is in.
 void DatagramSocket::watch_room(bool on) noexcept {
   epoll_event e{};
   e.events = frames_ | (on ? EPOLLOUT : 0u);
@@ -225,7 +225,7 @@ std::size_t DatagramSocket::send(std::span<const sw::Frame* const> frames) noexc
 
 bool DatagramSocket::flush() noexcept {
   crowd_ = std::exchange(sent_, 0) >= kCrowd;
-  return crowd_;
+  return crowd_ || (!queue_.empty() && !waiting_);
 }
 
 void DatagramSocket::set_queue(std::size_t frames) {
@@ -267,7 +267,8 @@ void DatagramSocket::drain() noexcept {
 bool DatagramSocket::arm() noexcept {
   queue_.trim();
   // The kernel tells of no room before most of what it holds was read, though there may be some.
-  return (!full_ && !more_ && !crowd_) || closed_;
+  if (!queue_.empty() && !waiting_) watch_room(true);
+  return (!full_ && !more_ && !crowd_ && (queue_.empty() || waiting_)) || closed_;
 }
 
 void DatagramSocket::report(const CounterSink& sink) const {

@@ -54,7 +54,7 @@ class DatagramSocket {
   /// As sw::Port::send().
   std::size_t send(std::span<const sw::Frame* const> frames) noexcept;
   /// As sw::Port::flush(). True: so many frames went out that their reader had better not pay for
-  /// our watching the socket, too.
+  /// our watching the socket, too; or nobody would tell of room for those that wait.
   bool flush() noexcept;
   /// As sw::Port::set_queue(); 0: what the limits said at first.
   void set_queue(std::size_t frames);

@@ -276,13 +276,24 @@ bool Port::arm(Instant) noexcept {
   for (const Virtqueue* q : from_) quiet &= !q->polled() && q->queue()->enable_notifications();
   // The loop's edge for what came while we were polled is gone.
   pollfd waiting{epoll_.get(), POLLIN, 0};
-  if (!quiet || poll(&waiting, 1, 0) == 0) return quiet;
-  looks_.ask();
+  if (quiet && poll(&waiting, 1, 0) == 0) return true;
+  if (quiet) looks_.ask();
+  hush();
   return false;
 }
 
 void Port::disarm() noexcept {
   looks_.ask_at_once();
+  hush();
+}
+
+/// A kick may be of a queue that just started.
+void Port::told() noexcept {
+  looks_.ask();
+  hush();
+}
+
+void Port::hush() noexcept {
   for (const Virtqueue* q : from_) q->queue()->disable_notifications();
 }
 

@@ -48,7 +48,7 @@ class Port final : public sw::Port {
   bool flush(Instant now) noexcept override;
   bool arm(Instant now) noexcept override;
   void disarm() noexcept override;
-  void told() noexcept override { looks_.ask(); }
+  void told() noexcept override;
   void report(const CounterSink& sink) const override;
   std::string describe() const override;
 
@@ -65,6 +65,7 @@ class Port final : public sw::Port {
   void later() noexcept;
   int listening() const noexcept { return given_ ? given_.get() : listener_.fd(); }
   void hang_up() noexcept;
+  void hush() noexcept;
   void look_again() noexcept;
   void announce(sw::Burst& burst) noexcept;
 

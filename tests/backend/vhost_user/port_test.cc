@@ -242,6 +242,31 @@ TEST(VhostUserPortTest, APolledRingIsPolledUntilItBreaks) {
   EXPECT_NO_THROW(p.back.run()) << "it spins on a ring that is broken for good";
 }
 
+TEST(VhostUserPortTest, WhileItIsAwakeNobodyKicks) {
+  Pair p;
+  p.front.negotiate(FrontEnd::kWanted & ~bit(VIRTIO_RING_F_EVENT_IDX));
+  ASSERT_TRUE(p.front.set_memory());
+  p.front.start_rings();
+  p.back.run();
+  GuestQueue& out = p.guest.out();
+  const auto kicks = [&] {
+    out.offer(pattern(60, 1));
+    return out.publish();
+  };
+  EXPECT_TRUE(kicks()) << "it sleeps";
+  EXPECT_FALSE(p.back.port->arm({})) << "a frame is there";
+  EXPECT_FALSE(kicks());
+  p.back.run();
+  for (GuestQueue* q : {&p.guest.in(), &out}) {
+    const std::uint32_t i = q == &out;
+    ASSERT_TRUE(p.front.get_base(i));
+    p.front.start_ring(i, q->driver.used_idx());
+  }
+  kicks();
+  p.back.port->told();
+  EXPECT_FALSE(kicks()) << "the ring started while its port was awake";
+}
+
 // Connections.
 
 TEST_F(VhostUserListeningTest, OneAtATime) {
