@@ -29,9 +29,10 @@ struct GFree {
 using GText = std::unique_ptr<char, GFree>;
 
 /// Parses the options of one command and takes them out of argv; --help prints and exits. `usage`
-/// follows the options in the help text, `about` stands below. Throws Complaint.
+/// follows the options in the help text, `about` stands below. `only_leading`: ends at the first
+/// word that is no option, as what follows is another program's. Throws Complaint.
 void parse_options(int& argc, char**& argv, const GOptionEntry* entries, const char* usage,
-                   const char* about);
+                   const char* about, bool only_leading = false);
 
 /// The option's text, which is freed; empty when it was not given.
 inline std::string taken(char* text) {

@@ -74,10 +74,14 @@ struct Options {
   bool print = false;
   std::string nic;
   std::string locator;
+  /// The program and its arguments.
+  Arguments program;
 };
 
-/// Parses what stands before the '--'.
-Options parse(int argc, char** argv) {
+constexpr const char* kUsageText = "LOCATOR [--] PROGRAM [ARGUMENTS]";
+
+/// Takes exec's own options, up to the next word that is none.
+void take_options(int& argc, char**& argv, Options& o) {
   gboolean print = FALSE;
   char* nic = nullptr;
   const GOptionEntry entries[] = {
@@ -88,39 +92,43 @@ Options parse(int argc, char** argv) {
       {},
   };
   parse_options(
-      argc, argv, entries, "LOCATOR -- PROGRAM [ARGUMENTS]",
+      argc, argv, entries, kUsageText,
       "Runs QEMU, Bochs or user-mode Linux with a network card on the locator, or vde_plug or\n"
       "vdens with the locator as the first argument. With {} among the arguments nothing is\n"
       "added: {} becomes ringplug://LOCATOR (in Bochs, where ethmod= says that much, the locator\n"
       "alone), in any program that uses libvdeplug.\n\n"
       "Example:\n"
-      "  ringplug exec slirp -- qemu-system-x86_64 -m 512 -cdrom live.iso");
-  Options o{print != FALSE, nic ? nic : "", argc > 1 ? argv[1] : ""};
-  g_free(nic);
-  if (argc < 2) throw Complaint(kUsage, "no locator; usage: exec LOCATOR -- PROGRAM [ARGUMENTS]");
-  if (argc > 2)
-    throw Complaint(kUsage, std::string("'") + argv[2] +
-                                "' after the locator; the program follows a '--', and options of "
-                                "exec come before that");
+      "  ringplug exec slirp -- qemu-system-x86_64 -m 512 -cdrom live.iso",
+      true);
+  o.print |= print != FALSE;
+  if (const std::string named = taken(nic); !named.empty()) o.nic = named;
+}
+
+/// Options of exec may stand before the locator and after it.
+Options parse(int argc, char** argv) {
+  Options o;
+  take_options(argc, argv, o);
+  if (argc < 2) throw Complaint(kUsage, std::string("no locator; usage: exec ") + kUsageText);
+  o.locator = argv[1];
+  --argc, ++argv;
+  take_options(argc, argv, o);
+  const int program = argc > 1 && std::string_view(argv[1]) == "--" ? 2 : 1;
+  if (program >= argc)
+    throw Complaint(kUsage, "no program after '" + o.locator + "'; usage: exec " + kUsageText);
+  o.program.assign(argv + program, argv + argc);
   return o;
 }
 
 }  // namespace
 
 int exec_main(int argc, char** argv) {
-  int dashes = 1;
-  while (dashes < argc && std::string(argv[dashes]) != "--") ++dashes;
-  Options options = parse(dashes, argv);
-  if (dashes == argc)
-    throw Complaint(kUsage,
-                    "no '--' after the locator; usage: exec LOCATOR -- PROGRAM [ARGUMENTS]");
-  if (dashes + 1 == argc) throw Complaint(kUsage, "no program after '--'");
+  Options options = parse(argc, argv);
   // On QEMU's own command line it starts with this; here it may.
   constexpr std::string_view kUrl = "ringplug://";
   if (options.locator.compare(0, kUrl.size(), kUrl) == 0) options.locator.erase(0, kUrl.size());
   check_locator(options.locator);
-  const Request request{options.locator, options.nic, argv[dashes + 1],
-                        Arguments(argv + dashes + 2, argv + argc)};
+  const Request request{options.locator, options.nic, options.program.front(),
+                        Arguments(options.program.begin() + 1, options.program.end())};
   const Emulator* emulator = find_emulator(request.program);
   const Arguments line = command_line(request, emulator);
   const auto path = emulator ? emulator->variable() : libvdeplug_variable();

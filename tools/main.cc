@@ -97,11 +97,12 @@ int finish(int code) {
 }  // namespace
 
 void parse_options(int& argc, char**& argv, const GOptionEntry* entries, const char* usage,
-                   const char* about) {
+                   const char* about, bool only_leading) {
   const std::unique_ptr<GOptionContext, decltype(&g_option_context_free)> context(
       g_option_context_new(usage), g_option_context_free);
   g_option_context_add_main_entries(context.get(), entries, nullptr);
   g_option_context_set_description(context.get(), about);
+  g_option_context_set_strict_posix(context.get(), only_leading);
   GError* error = nullptr;
   if (g_option_context_parse(context.get(), &argc, &argv, &error)) return;
   const std::string sentence = error->message;

@@ -115,6 +115,15 @@ def exec_qemu():
 
 
 @test
+def exec_needs_no_dashes():
+    for before in ([], ["--"]):
+        words, _ = would_run("slirp", *before, "qemu-system-i386", "-m", "512", "--", "--print")
+        assert words[:5] == ["qemu-system-i386", "-m", "512", "--", "--print"], words
+        words, _ = would_run("slirp", "--nic", "e1000", *before, "qemu-system-i386")
+        assert words[-1].startswith("e1000,"), words
+
+
+@test
 def exec_doubles_commas_for_qemu_only():
     locator = "slirp?hostname=a,b&domainname=c"
     words, _ = would_run(locator, "--", "/usr/bin/qemu-system-arm")
@@ -196,11 +205,12 @@ def exec_other_programs():
 def exec_refuses():
     refused(2, ["'simh'", "qemu-system-*", "bochs", "linux.uml", "vde_plug", "vdens", "{}"],
             "exec", "slirp", "--", "simh")
-    refused(2, ["no locator"], "exec", "--", "vdens")
+    refused(2, ["no locator"], "exec", "--print")
+    refused(2, ["no program", "'vdens'"], "exec", "--", "vdens")
     refused(2, ["locator is empty"], "exec", "", "--", "vdens")
-    refused(2, ["'--'"], "exec", "slirp")
-    refused(2, ["'vdens'", "'--'"], "exec", "slirp", "vdens")
-    refused(2, ["no program"], "exec", "slirp", "--")
+    refused(2, ["no program", "'slirp'"], "exec", "slirp")
+    refused(2, ["no program", "'slirp'"], "exec", "slirp", "--")
+    refused(2, ["--memory"], "exec", "slirp", "--memory=1", "vdens")
     refused(2, ["'slurp'", "slirp"], "exec", "slurp", "--", "vdens")
     refused(2, ["'hostfw'", "hostfwd"], "exec", "slirp?hostfw=x", "--", "vdens")
     refused(1, ["/nonexistent/vdens", "No such file"], "exec", "slirp", "--", "/nonexistent/vdens")
