@@ -57,6 +57,8 @@ Locator parse_locator(const std::string& text) {
   const auto colon = head.find(':');
   l.scheme = head.substr(0, colon);
   if (l.scheme.empty()) bad(text, "it starts with a scheme, as in slirp or tap:tap0");
+  if (l.scheme.find('/') != std::string::npos)
+    bad(text, "a path follows a scheme, as in vde:/tmp/lan0 or vhost-user:/tmp/vm0.sock");
   if (l.scheme.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789-") != std::string::npos)
     bad(text, "'" + l.scheme + "' is no scheme: lower-case letters, digits and '-' only");
   if (colon != head.npos) {

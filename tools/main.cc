@@ -107,7 +107,7 @@ void parse_options(int& argc, char**& argv, const GOptionEntry* entries, const c
   if (g_option_context_parse(context.get(), &argc, &argv, &error)) return;
   const std::string sentence = error->message;
   g_error_free(error);
-  throw Complaint(kUsage, sentence);
+  throw Complaint(kUsage, sentence + "; `" + g_get_prgname() + " --help` lists the options");
 }
 
 }  // namespace rp::tools

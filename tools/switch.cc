@@ -15,6 +15,7 @@
 #include "tools/report.h"
 #include "tools/service.h"
 #include "tools/vde_console.h"
+#include "tools/vde_switch_options.h"
 
 namespace rp::tools {
 namespace {
@@ -24,6 +25,7 @@ constexpr int kNotGiven = G_MININT;
 struct Request {
   std::string name;
   std::vector<std::string> uplinks, doors;
+  std::vector<std::pair<std::string, std::string>> settings;
   std::string mgmt, rc_file;
   int ready_fd = kNotGiven;
   bool one_off = false, on_demand = false, sandbox = true;
@@ -48,7 +50,8 @@ Request parse(int argc, char** argv) {
   gboolean one_off = FALSE, on_demand = FALSE, no_sandbox = FALSE;
   char *mgmt = nullptr, *rc_file = nullptr;
   int ready_fd = kNotGiven, poll_us = kNotGiven, entries = kNotGiven, ageing = kNotGiven;
-  const GOptionEntry table[] = {
+  VdeSwitchOptions as_vde_switch;
+  std::vector<GOptionEntry> table = {
       {"uplink", 'u', 0, G_OPTION_ARG_FILENAME_ARRAY, &uplinks,
        "Where frames go out; may be given again", "LOCATOR"},
       {"door", 'd', 0, G_OPTION_ARG_FILENAME_ARRAY, &doors,
@@ -70,9 +73,10 @@ Request parse(int argc, char** argv) {
       {"mac-ageing", 0, 0, G_OPTION_ARG_INT, &ageing,
        "Forget an address unused for so long (default: 300)", "SECONDS"},
       no_sandbox_option(no_sandbox),
-      {},
   };
-  parse_options(argc, argv, table, "NAME",
+  for (const GOptionEntry& e : as_vde_switch.entries()) table.push_back(e);
+  table.push_back({});
+  parse_options(argc, argv, table.data(), "NAME",
                 "Runs a switch until SIGTERM, SIGINT or SIGHUP. Says `ready` on stdout when every\n"
                 "door listens. `ringplug show NAME` tells what it does, the locator switch:NAME\n"
                 "joins it from any program.\n\n"
@@ -81,6 +85,9 @@ Request parse(int argc, char** argv) {
   Request r;
   r.uplinks = taken(uplinks);
   r.doors = taken(doors);
+  for (auto& uplink : as_vde_switch.uplinks()) r.uplinks.push_back(std::move(uplink));
+  for (auto& door : as_vde_switch.doors()) r.doors.push_back(std::move(door));
+  r.settings = as_vde_switch.settings();
   r.mgmt = taken(mgmt);
   r.on_demand = on_demand != FALSE;
   r.one_off = r.on_demand || one_off != FALSE;
@@ -95,7 +102,8 @@ Request parse(int argc, char** argv) {
     throw Complaint(kUsage, std::string("one NAME, got '") + argv[2] +
                                 "' too; locators follow --uplink or --door");
   r.name = argv[1];
-  if (r.on_demand && !(r.uplinks.empty() && r.doors.empty() && r.mgmt.empty() && r.rc_file.empty()))
+  if (r.on_demand && !(r.uplinks.empty() && r.doors.empty() && r.settings.empty() &&
+                       r.mgmt.empty() && r.rc_file.empty()))
     throw Complaint(kUsage, "--on-demand: who starts it again knows nothing but its name");
   for (const auto& uplink : r.uplinks)
     if (uplink == own_door(r.name))
@@ -168,6 +176,14 @@ class ManagementDoor {
   std::optional<LineServer> server_;
 };
 
+void apply_settings(rp_switch* sw,
+                    const std::vector<std::pair<std::string, std::string>>& settings) {
+  for (const auto& [key, value] : settings) {
+    rp_error error = RP_ERROR_INIT;
+    check(rp_switch_set(sw, 0, key.c_str(), value.c_str(), &error), error);
+  }
+}
+
 int publish(const Service& service, const std::string& name) {
   int control = -1;
   rp_error error = RP_ERROR_INIT;
@@ -199,6 +215,7 @@ int switch_main(int argc, char** argv) {
   Service service(r.options, std::string(g_get_prgname()) + " " + r.name);
   // The name comes first: who loses it must touch no device.
   const int control = publish(service, r.name);
+  apply_settings(service.get(), r.settings);
   service.add_uplinks(r.uplinks);
   service.open_doors(r.doors);
   // Last, so that who joins by name finds the rest in place.

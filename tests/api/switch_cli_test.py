@@ -78,6 +78,30 @@ def needs_no_locators():
 
 
 @test
+def takes_the_options_of_vde_switch():
+    with Home() as home:
+        folder = home.path / "a?b"
+        home.start("lan0", "-s", folder, "-m", "0660", "--dirmode=0710", "-g", str(os.getgid()),
+                   "--hub", "-n", "40")
+        assert (folder / "ctl").stat().st_mode & 0o777 == 0o660
+        assert folder.stat().st_mode & 0o777 == 0o710
+        settings = home.show_text("lan0")
+        assert "hub=on" in settings and "ports=40" in settings, settings
+        home.refused(2, ["--mode=0660", "--sock", "vde:PATH?mode=0660"], "switch", "lan1",
+                     "-m", "0660")
+        home.refused(2, ["ports=0", "65535"], "switch", "lan1", "--numports=0")
+        home.refused(2, ["'a/b'", "tap"], "switch", "lan1", "--tap=a/b")
+        home.refused(2, ["--on-demand"], "switch", "lan1", "--on-demand", "-x")
+        home.refused(2, ["--fstp", "--help"], "switch", "lan1", "--fstp")
+
+
+@test
+def a_path_alone_is_told_what_comes_before_it():
+    with Home() as home:
+        home.refused(2, ["'/tmp/x'", "vde:", "vhost-user:"], "switch", "lan0", "--door=/tmp/x")
+
+
+@test
 def ready_fd():
     with Home() as home:
         r, w = os.pipe()
