@@ -104,18 +104,23 @@ void take_options(int& argc, char**& argv, Options& o) {
   if (const std::string named = taken(nic); !named.empty()) o.nic = named;
 }
 
+/// Takes exec's own options and the '--' after them, of which GLib leaves some.
+void take_options_and_dashes(int& argc, char**& argv, Options& o) {
+  take_options(argc, argv, o);
+  if (argc > 1 && std::string_view(argv[1]) == "--") --argc, ++argv;
+}
+
 /// Options of exec may stand before the locator and after it.
 Options parse(int argc, char** argv) {
   Options o;
-  take_options(argc, argv, o);
+  take_options_and_dashes(argc, argv, o);
   if (argc < 2) throw Complaint(kUsage, std::string("no locator; usage: exec ") + kUsageText);
   o.locator = argv[1];
   --argc, ++argv;
-  take_options(argc, argv, o);
-  const int program = argc > 1 && std::string_view(argv[1]) == "--" ? 2 : 1;
-  if (program >= argc)
+  take_options_and_dashes(argc, argv, o);
+  if (argc < 2)
     throw Complaint(kUsage, "no program after '" + o.locator + "'; usage: exec " + kUsageText);
-  o.program.assign(argv + program, argv + argc);
+  o.program.assign(argv + 1, argv + argc);
   return o;
 }
 

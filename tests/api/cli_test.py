@@ -121,6 +121,8 @@ def exec_needs_no_dashes():
         assert words[:5] == ["qemu-system-i386", "-m", "512", "--", "--print"], words
         words, _ = would_run("slirp", "--nic", "e1000", *before, "qemu-system-i386")
         assert words[-1].startswith("e1000,"), words
+        words, _ = would_run(*before, "slirp", "vdens", "ls", "-l")
+        assert words == ["vdens", "ringplug://slirp", "ls", "-l"], words
 
 
 @test
