@@ -109,9 +109,17 @@ void from_state_file(RingWorld& world, Input& in) {
   spoil(std::span(file).first(512), in);
   spoil({world.region(), where.size * sizeof(vring_packed_desc)}, in);
   {
-    const rp::Fd fd(open(path().c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
+    vhost_user::StateFile made(path(), 2);
+    made.rings()[0].magic = PackedState::kMagic;
+  }
+  {
+    const rp::Fd fd(open(path().c_str(), O_RDWR | O_CLOEXEC));
+    struct stat st;
+    RP_CHECK(fd && fstat(fd.get(), &st) == 0);
+    const auto at = st.st_size - static_cast<off_t>(file.size());
     const std::size_t size = in.flag() ? file.size() : in.u16() % file.size();
-    RP_CHECK(write(fd.get(), file.data(), size) == static_cast<ssize_t>(size));
+    RP_CHECK(ftruncate(fd.get(), at) == 0);
+    RP_CHECK(pwrite(fd.get(), file.data(), size, at) == static_cast<ssize_t>(size));
   }
   vhost_user::StateFile kept(path(), 2);
   for (PackedState& s : kept.rings()) {

@@ -12,13 +12,14 @@
 
 #include "backend/guest_memory.h"
 #include "backend/packed_ring.h"
+#include "base/fd.h"
 
 namespace rp::backend::vhost_user {
 
 class StateFile {
  public:
-  /// Opens or makes the file, with room for so many rings. Throws Error: it is not ours alone, or
-  /// no file.
+  /// Opens or makes the file, with room for so many rings. Throws Error, and leaves what is there:
+  /// it is not ours alone, no file, or holds something else.
   StateFile(std::string path, std::size_t rings);
   /// Takes the file away, unless a ring still runs whose guest may find another switch.
   ~StateFile();
@@ -31,6 +32,7 @@ class StateFile {
  private:
   std::string path_;
   std::size_t rings_;
+  Fd file_;
   Mapping mapping_;
 };
 
